@@ -1,0 +1,1 @@
+"""The light root of Redraft: records, store, contracts. Nothing here imports torch."""

@@ -1,0 +1,1 @@
+"""Everything that needs torch: loaded only inside the commands that train."""

@@ -1,0 +1,1 @@
+"""The language server: what the editor talks to. Never imports torch."""

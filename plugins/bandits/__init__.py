@@ -1,0 +1,1 @@
+"""Bandits: which adapter answers."""

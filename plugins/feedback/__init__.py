@@ -1,0 +1,1 @@
+"""Feedback types: losses over the same few numbers."""
