@@ -70,8 +70,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Name of the base model that serves and trains, as `learner setup` lists it."""
     host: HostConfig = HostConfig()
     bandit: str = "thompson"
-    feedback: list[str] = ["sft", "dpo", "rl", "early_ensemble"]
-    disabled_plugins: list[str] = []
+    feedback: tuple[str, ...] = ("sft", "dpo", "rl", "early_ensemble")
+    disabled_plugins: tuple[str, ...] = ()
     threads: int = 0
     """Threads of the model host; 0 lets it use every core."""
     slots: int = 4
