@@ -1,0 +1,47 @@
+"""`dpo`: the kept text is preferred over the offered one (arXiv 2601.19055, eq 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from learner.feedback import EditBatch, Signal, Teaches
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class DPO:
+    """Prefer y' over y, relative to the base. `beta` is the strength of the tie to the base."""
+
+    name = "dpo"
+    needs = frozenset({Signal.KEPT, Signal.OFFERED, Signal.REFERENCE})
+    teaches = Teaches.PREFERENCES
+
+    def __init__(self, beta: float = 0.1) -> None:
+        self.beta = beta
+
+    def loss(self, batch: EditBatch) -> tuple[Tensor, Mapping[str, float]]:
+        """Weighted mean of -log sigmoid(beta log-ratio(y') - beta log-ratio(y)), in nats per pair.
+
+        log-ratio(t) is log pi(t|x) - log pi_ref(t|x), summed over the tokens of t. An unchanged
+        offer states no preference and a rejected one has no y': both count nothing.
+        """
+        from torch.nn.functional import logsigmoid
+
+        kept, offered = batch.kept, batch.offered
+        assert kept is not None
+        assert offered is not None
+        kept_ratio = kept.sum() - kept.reference_sum()
+        offered_ratio = offered.sum() - offered.reference_sum()
+        margin = self.beta * (kept_ratio - offered_ratio)
+        weight = batch.weight * (batch.cost_max > 0) * kept.mask.any(-1)
+        share = weight / weight.sum().clamp(min=1e-6)
+        loss = -(share * logsigmoid(margin)).sum()
+        return loss, {
+            "loss": loss.item(),
+            "margin": (share * margin).sum().item(),
+            "accuracy": (share * (margin > 0)).sum().item(),
+            "kept_ratio": (share * kept_ratio).sum().item(),
+            "offered_ratio": (share * offered_ratio).sum().item(),
+        }
