@@ -18,7 +18,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from random import Random
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -27,11 +27,17 @@ from learner.records import Task
 
 ENTRY_POINT_GROUP = "redraft.bandits"
 FLOOR = 0.02
-"""Least probability of any arm (less where there are more than 50 arms)."""
+"""Least probability of any arm (less where there are more than 25 arms, or 10 on trial)."""
 TRIAL_SHARE = 0.2
 """Most probability that all adapters on trial get together."""
 INHERITED = 5.0
 """Decisions that a predecessor's posterior is worth to the next version."""
+PRIOR_WORTH = 2.0
+"""Decisions that an arm's held-out mean cost is worth."""
+UNKNOWN_COST = 0.5
+"""What an answer is thought to cost where nothing at all is known."""
+GRAIN = 2.0**-16
+"""Losses are counted to this precision, so that sums are exact and their order does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +116,10 @@ def fold(state: State, event: Event) -> State:
         return state
     tally.in_flight -= 1
     if event.loss is not None:
+        loss = round(event.loss / GRAIN) * GRAIN
         tally.n += 1
-        tally.total += event.loss
-        tally.squares += event.loss * event.loss
+        tally.total += loss
+        tally.squares += loss * loss
     return state
 
 
@@ -148,6 +155,8 @@ def evidence(task: Task, arm: Arm, state: State) -> Evidence:
         if n > INHERITED:
             scale = INHERITED / n
             n, total, squares = INHERITED, total * scale, squares * scale
+        # what a predecessor left open will teach little, and may never settle
+        in_flight = 0
         tally = state.get(key(task, arm.name, version))
         if tally is None:
             continue
@@ -155,6 +164,14 @@ def evidence(task: Task, arm: Arm, state: State) -> Evidence:
         in_flight = max(0, tally.in_flight)
     mean = total / n if n else 0.0
     return Evidence(arm, n, mean, max(0.0, squares - n * mean * mean), in_flight, arm.prior)
+
+
+def common_cost(arms: Sequence[Evidence]) -> float:
+    """What an arm of which nothing is known is thought to cost: the mean of all that is known here."""
+    n = PRIOR_WORTH * sum(arm.prior is not None for arm in arms) + sum(arm.n for arm in arms)
+    if n == 0:
+        return UNKNOWN_COST
+    return sum(PRIOR_WORTH * (arm.prior or 0.0) + arm.n * arm.mean for arm in arms) / n
 
 
 @runtime_checkable
@@ -170,17 +187,21 @@ class Bandit(Protocol):
 def probabilities(weights: Sequence[float], arms: Sequence[Arm]) -> list[float]:
     """Normalise, cap the trial arms' share at 20% together, and put in the uniform floor.
 
-    The floor is mixed in last: p = floor + (1 - k floor) w, so that every arm can be drawn. Where
-    all arms but none are on trial, no cap applies.
+    The floor is mixed in last: p = floor + (1 - sum of floors) w, so that every arm can be drawn.
+    Where all arms but none are on trial, no cap applies. With more than 10 arms on trial the cap
+    wins, and their floor is lower.
     """
-    total = sum(weights)
-    w = [x / total for x in weights] if total > 0 else [1 / len(arms)] * len(arms)
-    floor = min(FLOOR, 1 / (2 * len(arms)))
+    largest = max(weights)
+    total = sum(x / largest for x in weights) if largest > 0 else 0.0
+    w = [x / largest / total for x in weights] if total > 0 else [1 / len(arms)] * len(arms)
     trial = [arm.trial for arm in arms]
     on_trial = sum(trial)
+    floors = [min(FLOOR, 1 / (2 * len(arms)))] * len(arms)
     if 0 < on_trial < len(arms):
-        # the share after the floor is mixed in: on_trial * floor + (1 - k floor) * share
-        most = max(0.0, (TRIAL_SHARE - on_trial * floor) / (1 - len(arms) * floor))
+        floors = [min(f, TRIAL_SHARE / on_trial) if t else f for f, t in zip(floors, trial, strict=True)]
+        # together they get their floors + (1 - all floors) * share
+        on_floor = sum(f for f, t in zip(floors, trial, strict=True) if t)
+        most = max(0.0, (TRIAL_SHARE - on_floor) / (1 - sum(floors)))
         share = sum(x for x, t in zip(w, trial, strict=True) if t)
         if share > most:
             rest = 1 - share
@@ -189,7 +210,8 @@ def probabilities(weights: Sequence[float], arms: Sequence[Arm]) -> list[float]:
                 x * most / share if t else (x * (1 - most) / rest if rest > 0 else (1 - most) / steady)
                 for x, t in zip(w, trial, strict=True)
             ]
-    return [floor + (1 - len(arms) * floor) * x for x in w]
+    left = 1 - sum(floors)
+    return [f + left * x for f, x in zip(floors, w, strict=True)]
 
 
 def choose(bandit: Bandit, context: Context, arms: Sequence[Arm], state: State, rng: Random) -> Choice:
@@ -210,9 +232,24 @@ def choose(bandit: Bandit, context: Context, arms: Sequence[Arm], state: State, 
     return Choice(arms[index], p[index], names)
 
 
+def installed() -> dict[str, EntryPoint]:
+    """Every installed bandit by its entry-point name, unloaded.
+
+    Raises PluginError when two packages claim one name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise PluginError(
+                f"bandit {point.name!r} is claimed twice, by {other.value} and {point.value}: uninstall one"
+            )
+    return found
+
+
 def load(name: str) -> Bandit:
     """The bandit `name`, loaded and validated. Raises PluginError with what was expected."""
-    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    points = installed()
     if name not in points:
         raise PluginError(f"no bandit {name!r} is installed; there are: {', '.join(sorted(points)) or 'none'}")
     source = f"bandit {name!r} ({points[name].value})"
@@ -221,14 +258,24 @@ def load(name: str) -> Bandit:
         made = loaded() if isinstance(loaded, type) or inspect.isfunction(loaded) else loaded
     except Exception as error:
         raise PluginError(f"{source} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(getattr(made, "name", None), str):
-        raise PluginError(f"{source}: `name` should be a string, but is {getattr(made, 'name', None)!r}")
-    if not callable(getattr(made, "weigh", None)):
-        raise PluginError(f"{source}: `weigh` should be a method weigh(context, arms, rng), but is missing")
-    assert isinstance(made, Bandit)
-    return made
+    bandit = validate(made, source)
+    if bandit.name != name:
+        raise PluginError(f"{source}: `name` is {bandit.name!r}, but its entry point says {name!r}")
+    return bandit
 
 
-def installed() -> list[str]:
-    """Names of the installed bandits."""
-    return sorted({point.name for point in entry_points(group=ENTRY_POINT_GROUP)})
+def validate(bandit: object, source: str) -> Bandit:
+    """Check a plugin against the contract. Raises PluginError that names it, the member, and what was expected."""
+    name = getattr(bandit, "name", None)
+    if not isinstance(name, str) or not name:
+        raise PluginError(f"{source}: `name` should be a string, but is {name!r}")
+    weigh = getattr(bandit, "weigh", None)
+    if not callable(weigh):
+        raise PluginError(f"{source}: `weigh` should be a method weigh(context, arms, rng), but is {weigh!r}")
+    signature = inspect.signature(weigh)
+    try:
+        signature.bind(None, None, None)
+    except TypeError:
+        raise PluginError(f"{source}: `weigh` should take (context, arms, rng), but is weigh{signature}") from None
+    assert isinstance(bandit, Bandit)
+    return bandit
