@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import tomllib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,13 +90,20 @@ def paths() -> Paths:
         runtime = root / "run"
         if len(os.fsencode(runtime / "host-00000000.sock")) > SOCKET_PATH_LIMIT:
             short = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
-            runtime = Path(platformdirs.user_runtime_dir("redraft")) / short
+            runtime = _platform_runtime() / short
         return Paths(root, root / "config.toml", runtime)
     return Paths(
         Path(platformdirs.user_data_dir("redraft", appauthor=False)),
         Path(platformdirs.user_config_dir("redraft", appauthor=False)) / "config.toml",
-        Path(platformdirs.user_runtime_dir("redraft", appauthor=False)),
+        _platform_runtime(),
     )
+
+
+def _platform_runtime() -> Path:
+    with warnings.catch_warnings():
+        # where there is no session (a container, cron) platformdirs falls back to a folder in /tmp, and warns
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
+        return Path(platformdirs.user_runtime_dir("redraft", appauthor=False))
 
 
 def private_folder(path: Path) -> Path:
@@ -103,8 +111,13 @@ def private_folder(path: Path) -> Path:
 
     Raises ConfigError when it is not a folder or belongs to somebody else.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(
+            f"{error.filename} is not a folder (a link?): remove it, or point REDRAFT_HOME elsewhere"
+        ) from error
     if os.name == "posix":
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
