@@ -83,7 +83,11 @@ class EditBatch:
     accepted as it was). `kept_aligned` and `offered_aligned` are masks (batch, tokens), True
     where a token stands in both texts by the minimal edit script; they come with KEPT and
     OFFERED together. `tables` holds the plugin's own numbers from `prepare`, each
-    (batch, candidates).
+    (batch, candidates), 0 where a row has fewer candidates.
+
+    A rejected row (they come with COSTS only) has no kept text: its `kept.mask` is False
+    everywhere, not even an end-of-text stands there, and its `cost_max` is 1. So a loss over
+    y' that may stand in an ensemble with one over costs leaves out rows without a kept token.
     """
 
     weight: Tensor
@@ -173,7 +177,7 @@ def validate(feedback: object, source: str) -> FeedbackType:
     if Signal.CANDIDATES in needs and prepare is None:
         raise broken("prepare", "a method that makes the candidates that `needs` asks for", prepare)
     declared = getattr(feedback, "teaches", None)
-    if declared is not None and declared not in set(Teaches):
+    if declared is not None and declared not in tuple(Teaches):
         raise broken("teaches", f"one of {', '.join(Teaches)}", declared)
     assert isinstance(feedback, FeedbackType)
     return feedback
