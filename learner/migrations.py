@@ -7,9 +7,8 @@ inside BEGIN IMMEDIATE, since several editors may start at once on a first run.
 from __future__ import annotations
 
 import secrets
-from typing import Any
 
-from sqlite_utils import Database, Migrations
+from learner.sqlite import Database, Migrations
 
 migrations = Migrations("redraft")
 
@@ -78,6 +77,8 @@ CREATE TABLE offers (
 CREATE INDEX offers_by_decision ON offers (decision_id);
 
 CREATE INDEX offers_by_document ON offers (document);
+
+CREATE INDEX offers_by_time ON offers (created_at, id);
 
 CREATE TABLE outcomes (
     offer_id TEXT PRIMARY KEY REFERENCES offers (id) ON DELETE CASCADE,
@@ -177,6 +178,10 @@ LEFT JOIN consents c ON c.id = o.consent_id
 """
 
 
+VERSION = len(migrations._migrations)
+"""Set as `PRAGMA user_version`, so that a writer can tell at once that it has become the older one."""
+
+
 def unknown(db: Database) -> list[str]:
     """Migrations that this database has and this Redraft does not know: it is newer than we are."""
     known = {m.name for m in migrations._migrations}
@@ -188,6 +193,7 @@ def pending(db: Database) -> bool:
     return bool(migrations.pending(db))
 
 
-def apply(db: Database) -> Any:
+def apply(db: Database) -> None:
     """Apply what is pending, each in a savepoint of the caller's transaction."""
-    return migrations.apply(db)
+    migrations.apply(db)
+    db.execute(f"PRAGMA user_version = {VERSION}")

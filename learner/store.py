@@ -1,170 +1,52 @@
 """The store: `edits.db`, one SQLite file that editors, trainings and the command line share.
 
-WAL, foreign keys, every write in a BEGIN IMMEDIATE transaction (sqlite-utils' own `atomic` issues
-a plain BEGIN, which fails as "locked" when two processes read and then write). A `Store` belongs
-to the thread that opened it.
-
-Durability: `synchronous=NORMAL`; what was committed survives a crash of any process of ours; a
-power cut may take the last commits and never damages the file. Automatic checkpoints are off:
-the one process that holds `edits.db.checkpoint` checkpoints (SQLite before 3.51.3 can damage a
-WAL that two connections reset at once).
+`learner.database` opens it and shares it; here are its rows. A `Store` belongs to the thread that
+opened it. What each table and column holds: docs/store.md.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-from sqlite_utils import Database
-
-from learner import migrations
 from learner.bandit import Event, State, Tally, fold_all
-from learner.config import private_folder
 from learner.cost import cost, cost_max
-from learner.exceptions import StoreCorruptError, StoreError, StoreLockedError, StoreNewerError
+from learner.database import SharedDatabase, translated
+from learner.exceptions import StoreError
 from learner.records import Decision, Edit, Offer, Outcome, Settlement, Task, now
+from learner.sqlite import Database
 
-BUSY_SECONDS = 5.0
-CHECKPOINT_EVERY = 200
 SEEN_MS = 750.0
 """Ghost text that stood for less than this was not really seen."""
 CONSENT_VERSION = 1
 """Version of the words that the user agrees to (docs/privacy.md)."""
 EDIT_COLUMNS = tuple(f.name for f in fields(Edit))
+FOLD_AT = 64
+"""New events from which on the bandit's state is cached again."""
 
 
-class Store:
+class Store(SharedDatabase):
     """An open `edits.db`."""
-
-    def __init__(self, db: Database, path: Path | None, *, read_only: bool) -> None:
-        self.db = db
-        self.path = path
-        self.read_only = read_only
-        self._writes = 0
-
-    @classmethod
-    def open(cls, path: Path | None, *, read_only: bool = False, busy_seconds: float = BUSY_SECONDS) -> Store:
-        """Open the database at `path` (None: in memory), making or migrating it where needed.
-
-        Raises StoreNewerError for a newer database (which may be opened with `read_only`),
-        StoreCorruptError for a damaged one, StoreLockedError when it stays locked, StoreError
-        when it cannot be opened at all. A damaged file is never replaced.
-        """
-        with translated(path):
-            if path is None:
-                connection = sqlite3.connect(":memory:", isolation_level=None)
-            elif read_only:
-                if not path.exists():
-                    raise StoreError(f"there is no database at {path}: nothing was recorded or imported yet")
-                uri = f"{path.absolute().as_uri()}?mode=ro"
-                connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=busy_seconds)
-            else:
-                private_folder(path.parent)
-                # made by us with the right mode: SQLite gives -wal and -shm the mode of the file
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
-                connection = sqlite3.connect(path, isolation_level=None, timeout=busy_seconds)
-            try:
-                db = Database(connection)
-                store = cls(db, path, read_only=read_only)
-                store._prepare()
-            except BaseException:
-                connection.close()
-                raise
-        return store
-
-    def _prepare(self) -> None:
-        execute = self.db.execute
-        execute("PRAGMA foreign_keys = ON")
-        execute("PRAGMA secure_delete = ON")
-        if self.path is not None and not self.read_only:
-            execute("PRAGMA journal_mode = WAL")
-            execute("PRAGMA synchronous = NORMAL")
-            execute("PRAGMA wal_autocheckpoint = 0")
-        execute("SELECT count(*) FROM sqlite_master").fetchone()
-        newer = migrations.unknown(self.db)
-        if newer and not self.read_only:
-            raise StoreNewerError(
-                f"{self.path} was written by a newer Redraft (it has {newer[-1]!r}): update this one. "
-                "Until then it can be read and exported, not written"
-            )
-        if self.read_only or not migrations.pending(self.db):
-            return
-        lock = FileLock(f"{self.path}.migrate", mode=0o600) if self.path else contextlib.nullcontext()
-        with lock, self.transaction():
-            migrations.apply(self.db)
-
-    def close(self) -> None:
-        """Close the connection; committed rows are safe at any time."""
-        self.db.close()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[Database]:
-        """BEGIN IMMEDIATE ... COMMIT, or everything undone.
-
-        Raises StoreLockedError after a bounded wait, and StoreError when the store is read-only.
-        """
-        if self.read_only:
-            raise StoreError(f"{self.path} was opened for reading only")
-        if self._in_transaction():
-            yield self.db
-            return
-        with translated(self.path):
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.db
-            except BaseException:
-                if self._in_transaction():
-                    self.db.execute("ROLLBACK")
-                raise
-            self.db.execute("COMMIT")
-        self._writes += 1
-        if self._writes % CHECKPOINT_EVERY == 0:
-            self.checkpoint()
-
-    def _in_transaction(self) -> bool:
-        return self.db.conn.in_transaction
-
-    def checkpoint(self, *, truncate: bool = False) -> bool:
-        """Move the WAL into the database, if no other process is at it. True if it was done."""
-        if self.path is None:
-            return False
-        try:
-            with FileLock(f"{self.path}.checkpoint", timeout=0, mode=0o600):
-                mode = "TRUNCATE" if truncate else "PASSIVE"
-                busy = self.db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0]
-                return not busy
-        except Timeout:
-            return False
 
     # --- offers and outcomes -------------------------------------------------------------------
 
     def add_decision(self, decision: Decision) -> None:
         """Record a choice, with its propensity, and the bandit's event of it."""
         with self.transaction() as db:
-            db.table("decisions").insert(asdict(decision))
+            insert(db, "decisions", columns(decision))
             self._add_event("chosen", decision.id, decision.task, decision.arm, decision.adapter_version, None)
 
     def add_offer(self, offer: Offer, *, consent_id: int | None = None) -> None:
         """Record an offer. Its decision must be there."""
-        row = asdict(offer)
+        row = columns(offer)
         row["range"] = json.dumps(offer.range)
         row["prompt"] = offer.prompt.to_json()
         row["consent_id"] = consent_id
         with self.transaction() as db:
-            db.table("offers").insert(row)
+            insert(db, "offers", row)
 
     def mark_shown(self, offer_id: str, shown_at: float) -> None:
         """Note when the client showed an offer."""
@@ -178,19 +60,17 @@ class Store:
         open offer of a closed decision, the bandit's event is recorded in the same transaction.
         Raises StoreError for an unknown offer.
         """
+        found = self.read("SELECT decision_id, offered FROM offers WHERE id = ?", [settlement.offer_id])
+        if not found:
+            raise StoreError(f"no offer {settlement.offer_id} to settle: it was forgotten, or never recorded")
+        decision_id, offered = found[0]
+        row = columns(settlement)
+        row.update(costs(settlement, settlement.offered or offered))  # slow: before the write lock is taken
         with self.transaction() as db:
-            found = db.execute(
-                "SELECT decision_id, offered, task FROM offers WHERE id = ?", [settlement.offer_id]
-            ).fetchone()
-            if found is None:
-                raise StoreError(f"no offer {settlement.offer_id} to settle: it was forgotten, or never recorded")
-            decision_id, offered, _ = found
+            db.execute("DELETE FROM spans WHERE offer_id = ?", [settlement.offer_id])
             if db.execute("SELECT 1 FROM outcomes WHERE offer_id = ?", [settlement.offer_id]).fetchone():
                 return False
-            row = asdict(settlement)
-            row.update(costs(settlement, settlement.offered or offered))
-            db.table("outcomes").insert(row)
-            db.execute("DELETE FROM spans WHERE offer_id = ?", [settlement.offer_id])
+            insert(db, "outcomes", row)
             if decision_id is not None:
                 self._settle_decision(decision_id)
         return True
@@ -200,7 +80,7 @@ class Store:
         with self.transaction() as db:
             db.execute(
                 "UPDATE decisions SET closed_at = ? WHERE id = ? AND closed_at IS NULL",
-                [closed_at or now(), decision_id],
+                [now() if closed_at is None else closed_at, decision_id],
             )
             self._settle_decision(decision_id)
 
@@ -252,22 +132,24 @@ class Store:
     def events(self, after: int = 0) -> Iterator[tuple[int, Event]]:
         """The bandit's events with their sequence numbers, oldest first."""
         sql = "SELECT seq, kind, decision_id, task, arm, adapter_version, loss FROM events WHERE seq > ? ORDER BY seq"
-        for seq, kind, decision_id, task, arm, version, loss in self.db.execute(sql, [after]):
-            yield seq, Event(kind, decision_id, Task(task), arm, version, loss)
+        with translated(self.path):
+            for seq, kind, decision_id, task, arm, version, loss in self.db.execute(sql, [after]):
+                yield seq, Event(kind, decision_id, Task(task), arm, version, loss)
 
     def bandit_state(self, *, rebuild: bool = False) -> State:
         """The fold over all events: from the cache and what came after it, or from nothing."""
         state: State = {}
         seq = 0
-        cached = None if rebuild else self.db.execute("SELECT seq, state FROM bandit_cache").fetchone()
-        if cached is not None:
-            seq = cached[0]
-            state = {k: Tally(**v) for k, v in json.loads(cached[1]).items()}
+        cached = [] if rebuild else self.read("SELECT seq, state FROM bandit_cache")
+        if cached:
+            seq = cached[0][0]
+            state = {k: Tally(**v) for k, v in json.loads(cached[0][1]).items()}
         fresh = list(self.events(seq))
         fold_all((event for _, event in fresh), state)
-        if len(fresh) >= 64 and not self.read_only:
-            with self.transaction() as db:
-                body = json.dumps({k: asdict(v) for k, v in state.items()})
+        if len(fresh) >= FOLD_AT and not self.read_only:
+            body = json.dumps({k: asdict(v) for k, v in state.items()})
+            # a choice does not wait for a writer, nor fail because of one
+            with contextlib.suppress(StoreError), self.without_waiting(), self.transaction() as db:
                 db.execute(
                     "INSERT OR REPLACE INTO bandit_cache (id, seq, state) VALUES (1, ?, ?)", [fresh[-1][0], body]
                 )
@@ -279,8 +161,7 @@ class Store:
         """Record a yes or a no for a workspace (its URI), or for all (`*`); the last one counts."""
         with self.transaction() as db:
             row = {"version": version, "scope": scope, "granted": int(granted), "source": source, "at": now()}
-            identifier = db.table("consents").insert(row, pk="id").last_pk
-        return int(identifier or 0)
+            return insert(db, "consents", row)
 
     def consent(self, workspace: str) -> int | None:
         """Id of the consent that covers `workspace`, None where there is none.
@@ -288,37 +169,51 @@ class Store:
         A word about the workspace itself goes before one about all of them.
         """
         for scope in (workspace, "*"):
-            row = self.db.execute(
+            for identifier, granted, version in self.read(
                 "SELECT id, granted, version FROM consents WHERE scope = ? ORDER BY id DESC LIMIT 1", [scope]
-            ).fetchone()
-            if row is not None:
-                return int(row[0]) if row[1] and row[2] >= CONSENT_VERSION else None
+            ):
+                return int(identifier) if granted and version >= CONSENT_VERSION else None
         return None
 
     # --- open spans ----------------------------------------------------------------------------
 
     def save_span(self, offer_id: str, document: str, owner: str, state: str) -> None:
-        """Keep where an unsettled offer stands, so that a restart can take it up again."""
+        """Keep where an unsettled offer stands, so that a restart can take it up again.
+
+        Does nothing for an offer that is settled or was forgotten.
+        """
         with self.transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO spans (offer_id, document, owner, state, updated_at) "
-                "SELECT ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM offers WHERE id = ?)",
-                [offer_id, document, owner, state, now(), offer_id],
+                "SELECT ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM offers WHERE id = ?) "
+                "AND NOT EXISTS (SELECT 1 FROM outcomes WHERE offer_id = ?)",
+                [offer_id, document, owner, state, now(), offer_id, offer_id],
             )
 
     def open_spans(self, document: str | None = None) -> list[tuple[str, str, str, str]]:
         """(offer id, document, owner, state) of every unsettled offer that was put in."""
         sql = "SELECT offer_id, document, owner, state FROM spans"
-        if document is not None:
-            return list(self.db.execute(sql + " WHERE document = ?", [document]).fetchall())
-        return list(self.db.execute(sql).fetchall())
+        rows = self.read(sql) if document is None else self.read(sql + " WHERE document = ?", [document])
+        return [(str(offer), str(where), str(owner), str(state)) for offer, where, owner, state in rows]
 
     def meta(self, key: str) -> str:
         """A value of the table `meta`. Raises StoreError for an unknown key."""
-        row = self.db.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
-        if row is None:
+        rows = self.read("SELECT value FROM meta WHERE key = ?", [key])
+        if not rows:
             raise StoreError(f"{self.path} has no {key!r}: it was not made by Redraft")
-        return str(row[0])
+        return str(rows[0][0])
+
+
+def columns(record: Any) -> dict[str, Any]:
+    """A record's fields by name, not copied (`asdict` copies deeply, and is slow)."""
+    return {f.name: getattr(record, f.name) for f in fields(record)}
+
+
+def insert(db: Database, table: str, row: Mapping[str, Any]) -> int:
+    """Insert one row; its rowid. Plain SQL: sqlite-utils asks for the table's schema each time."""
+    places = ", ".join("?" * len(row))
+    cursor = db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", list(row.values()))
+    return int(cursor.lastrowid or 0)
 
 
 def costs(settlement: Settlement, offered: str) -> dict[str, float | None]:
@@ -344,27 +239,3 @@ def bandit_loss(outcome: str, cost_max: float | None, shown_ms: float | None, ta
         seen = task is not Task.COMPLETION or (shown_ms is not None and shown_ms >= SEEN_MS)
         return 1.0 if seen else None
     return None
-
-
-@contextlib.contextmanager
-def translated(path: Path | None) -> Iterator[None]:
-    """Turn SQLite's errors into ours, saying what to do."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        text = str(error).lower()
-        if "locked" in text or "busy" in text:
-            raise StoreLockedError(
-                f"{path} is locked by another process for more than {BUSY_SECONDS:.0f} s; nothing was changed. "
-                "Try again, or see `learner doctor`"
-            ) from error
-        if "malformed" in text or "not a database" in text or "disk image" in text:
-            raise StoreCorruptError(
-                f"{path} is damaged ({error}). It was left as it is. Copy it away, then try "
-                f'`sqlite3 {path} ".recover" | sqlite3 recovered.db`'
-            ) from error
-        if isinstance(error, sqlite3.OperationalError):
-            raise StoreError(f"{path}: {error}") from error
-        raise
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or error}") from error
