@@ -1,0 +1,218 @@
+"""The offers that stand in a document: what is kept of each, and when it has settled.
+
+Pure: times are passed in, in seconds on any clock that does not run backwards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from learner.records import Outcome, SettledBy
+from lsp_server.delta import Delta, Position, Reader
+from lsp_server.span import Span
+
+SAVE_GRACE_SECONDS = 10.0
+"""A save this soon after acceptance settles nothing."""
+SMALL_CHANGE = 400
+"""Characters, removed and inserted together, up to which a whole replacement by a client that
+only ever sends whole documents counts as an ordinary change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of an offer that was put in.
+
+    `kept` is y', None when nothing was kept. Characters are code points: unless censored,
+    `kept_chars + deleted_chars` is the length of the offer and `kept_chars + modified_chars`
+    that of `kept`; `appended_chars` were typed right before or after it.
+    """
+
+    outcome: Outcome
+    kept: str | None
+    kept_chars: int
+    modified_chars: int
+    deleted_chars: int
+    appended_chars: int
+
+
+CENSORED = Verdict(Outcome.CENSORED, None, 0, 0, 0, 0)
+"""What became of the offer cannot be told."""
+
+
+def verdict(span: Span, reader: Reader) -> Verdict:
+    """What became of the offer of `span`; `reader` reads its document as it stands."""
+    kept, length = span.text, len(span.offered)
+    appended = span.before + span.after
+    if span.undone is not None or not kept or span.restored(reader):
+        return Verdict(Outcome.REJECTED, None, 0, 0, length, appended)
+    if kept == span.offered:
+        return Verdict(Outcome.ACCEPTED, kept, length, 0, 0, appended)
+    survived = span.kept_chars
+    return Verdict(Outcome.EDITED, kept, survived, len(kept) - survived, length - survived, appended)
+
+
+@dataclass(slots=True)
+class Tracked:
+    """An open offer: its span, and when what happened to it. Times are the tracker's."""
+
+    span: Span
+    placed_at: float
+    touched_at: float
+    """The last change in the offer's place or next to it."""
+    first_change_at: float | None = None
+    """The first change of the offer itself."""
+    censored: bool = False
+    """Somebody else than the user changed it: what became of it cannot be told."""
+
+    def to_json(self, now: float) -> str:
+        """State for the store. Times are written as ages, since clocks differ between runs."""
+        changed = None if self.first_change_at is None else self.first_change_at - self.placed_at
+        return json.dumps(
+            {
+                "span": self.span.to_json(),
+                "placed_ago": now - self.placed_at,
+                "touched_ago": now - self.touched_at,
+                "first_change_after": changed,
+                "censored": self.censored,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, state: str, now: float) -> Tracked:
+        """Inverse of `to_json`. Raises ValueError, KeyError or TypeError on anything else."""
+        body = json.loads(state)
+        placed = now - float(body["placed_ago"])
+        changed = body["first_change_after"]
+        return cls(
+            Span.from_json(body["span"]),
+            placed,
+            now - float(body["touched_ago"]),
+            None if changed is None else placed + float(changed),
+            bool(body["censored"]),
+        )
+
+
+def due(
+    tracked: Tracked,
+    now: float,
+    *,
+    quiet_seconds: float,
+    limit_seconds: float,
+    cursor: Position | None = None,
+    occasion: SettledBy | None = None,
+) -> SettledBy | None:
+    """What settles an open offer at `now`, or None while it stays open.
+
+    `occasion` is what just happened: SAVE (by a person, never an autosave), CLOSE, COMMIT, or
+    None when only time passed. `cursor` is where the user is, None if unknown. An offer that was
+    undone settles as UNDO, on the same occasions, wherever the cursor is.
+    """
+    undone = tracked.span.undone is not None
+    settled: SettledBy | None = None
+    if occasion in (SettledBy.CLOSE, SettledBy.COMMIT) or (
+        occasion is SettledBy.SAVE and now - tracked.placed_at >= SAVE_GRACE_SECONDS
+    ):
+        settled = occasion
+    elif now - tracked.placed_at >= limit_seconds:
+        settled = SettledBy.LIMIT
+    elif now - tracked.touched_at >= quiet_seconds:
+        elsewhere = undone or cursor is None or not tracked.span.near(cursor.line)
+        settled = SettledBy.QUIET if elsewhere else None
+    return SettledBy.UNDO if settled and undone else settled
+
+
+class Tracker:
+    """The open offers of one document, by offer id."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, Tracked] = {}
+        self.cursor: Position | None = None
+        """Where the user is, as far as it shows: where the last change ended, or set by requests."""
+
+    def place(self, offer_id: str, span: Span, now: float) -> None:
+        """Follow an offer that was just put in."""
+        self.open[offer_id] = Tracked(span, now, now)
+
+    def resume(self, offer_id: str, tracked: Tracked) -> None:
+        """Follow an offer of a run that ended, after `reanchor.resumed` found it."""
+        self.open[offer_id] = tracked
+
+    def apply(
+        self,
+        changes: Iterable[Delta],
+        reader: Reader,
+        now: float,
+        *,
+        full_sync: bool = False,
+        machine: bool = False,
+    ) -> None:
+        """Carry every offer through the changes of one `didChange`.
+
+        `reader` reads the document after them. `machine`: a formatter, a branch switch or the
+        like made them. An offer that such a change or a whole replacement alters is censored;
+        where the client only sends whole documents (`full_sync`), a small one is the user's.
+        """
+        changes = tuple(changes)
+        foreign = tuple(machine or (c.whole and not (full_sync and _small(c))) for c in changes)
+        for tracked in self.open.values():
+            earlier = tracked.span
+            for change, by_other in zip(changes, foreign, strict=True):
+                _carry(tracked, change, now, by_other)
+            tracked.span = tracked.span.judged(earlier, reader)
+        for change in changes:
+            if not machine and not (change.whole and not full_sync):
+                self.cursor = change.new_end
+            elif self.cursor is not None and self.cursor >= change.end:
+                self.cursor = change.moved(self.cursor)
+
+    def extend(self, offer_id: str, count: int, reader: Reader, now: float) -> None:
+        """Note that `count` more characters of a partly accepted offer were accepted."""
+        tracked = self.open[offer_id]
+        tracked.span = tracked.span.extended(count, reader)
+        tracked.touched_at = now
+
+    def due(
+        self, now: float, quiet_seconds: float, limit_seconds: float, occasion: SettledBy | None = None
+    ) -> list[tuple[str, SettledBy]]:
+        """The offers that settle at `now`, and by what; see `due`. They stay open until `settle`."""
+        found: list[tuple[str, SettledBy]] = []
+        for offer_id, tracked in self.open.items():
+            by = due(
+                tracked,
+                now,
+                quiet_seconds=quiet_seconds,
+                limit_seconds=limit_seconds,
+                cursor=self.cursor,
+                occasion=occasion,
+            )
+            if by is not None:
+                found.append((offer_id, by))
+        return found
+
+    def settle(self, offer_id: str, reader: Reader) -> Verdict:
+        """Close an open offer and say what became of it. Raises KeyError if it is not open."""
+        tracked = self.open.pop(offer_id)
+        return CENSORED if tracked.censored else verdict(tracked.span, reader)
+
+    def censor(self) -> None:
+        """Nothing can be told of any open offer any more: a change was lost."""
+        for tracked in self.open.values():
+            tracked.censored = True
+
+
+def _carry(tracked: Tracked, change: Delta, now: float, by_other: bool) -> None:
+    """One change of the document, to one offer."""
+    span = tracked.span
+    if change.start.line <= span.end.line + 1 and change.end.line >= span.start.line - 1:
+        tracked.touched_at = now
+    tracked.span = span.apply(change)
+    if tracked.span.segments is not span.segments and tracked.span.segments != span.segments:
+        tracked.censored = tracked.censored or by_other
+        if tracked.first_change_at is None:
+            tracked.first_change_at = now
+
+
+def _small(change: Delta) -> bool:
+    return len(change.removed) + len(change.inserted) <= SMALL_CHANGE
