@@ -167,6 +167,13 @@ class Engine:
         busy = values.get("requests_processing", 0) + values.get("requests_deferred", 0)
         return Activity(int(busy), sum(values.get(name, 0.0) for name in counted))
 
+    def healthy(self) -> bool:
+        """Whether the HTTP side answers, which it does even while the model works on a long prompt."""
+        try:
+            return self._http.get("/health").status_code == 200
+        except httpx2.HTTPError:
+            return False
+
     def stop(self) -> None:
         """End the process, whatever it is doing, and remove its socket."""
         self._http.close()
