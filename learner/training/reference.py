@@ -1,0 +1,52 @@
+"""The reference: token log-probabilities under the base, computed once for all feedback types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learner.training.logprobs import Text, answer_head, token_logprobs
+from learner.training.prefixes import Prefixes
+
+BATCH_TOKENS = 2048
+"""Tokens in one forward pass without gradient."""
+
+
+class Reference:
+    """log pi_ref(token) of every answer that was asked for, in nats, on the CPU.
+
+    In memory for one run only: it is cheap beside training, and what is not on disk need not be
+    forgotten. Fill it before an adapter is put on the model.
+    """
+
+    def __init__(self, causal_lm: Any, prefixes: Prefixes | None, device: torch.device) -> None:
+        self._lm = causal_lm
+        self._prefixes = prefixes
+        self._device = device
+        self._known: dict[Text, Tensor] = {}
+
+    def fill(self, texts: Sequence[Text], done: Callable[[int, int], None] | None = None) -> None:
+        """Compute what is missing, in batches of like length; `done` is told texts done and in total."""
+        missing = sorted({t for t in texts if t.answer and t not in self._known}, key=self._length)
+        total, self_before = len(missing), self._lm.training
+        self._lm.eval()
+        with torch.no_grad(), answer_head(self._lm):
+            while missing:
+                count = max(1, BATCH_TOKENS // self._length(missing[-1]))
+                batch, missing = missing[-count:], missing[:-count]
+                logprobs, mask = token_logprobs(self._lm, batch, device=self._device, prefixes=self._prefixes)
+                for text, row, own in zip(batch, logprobs.cpu(), mask.cpu(), strict=True):
+                    self._known[text] = row[own].clone()
+                if done is not None:
+                    done(total - len(missing), total)
+        self._lm.train(self_before)
+
+    def get(self, text: Text) -> Tensor:
+        """(answer tokens,). Raises KeyError for a text that was never asked for."""
+        return self._known[text]
+
+    def _length(self, text: Text) -> int:
+        return len(text.answer) + len(text.prompt) - (text.start if self._prefixes is not None else 0)

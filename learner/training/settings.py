@@ -1,0 +1,55 @@
+"""How a training is done: few dials, the rest derived."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from learner.exceptions import ConfigError
+from learner.records import AdapterForm
+
+LEARNING_RATE = 3e-4
+"""Peak learning rate where neither the settings nor the feedback type name one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """Settings of one training. The defaults are right for 40 to 200 edits on a laptop.
+
+    `learning_rate` None leaves it to the feedback type, or `LEARNING_RATE`. `batch_size` counts
+    edits per step of the optimiser, over all devices' micro-batches. An edit whose prompt or
+    answers are longer than the limits (tokens) is left out, and counted. `accepted_weight` is
+    what an offer that was accepted as it was counts, against 1 for an edit.
+    """
+
+    feedback: tuple[str, ...]
+    epochs: int = 3
+    learning_rate: float | None = None
+    batch_size: int = 4
+    rank: int = 16
+    alpha: int = 32
+    form: AdapterForm = AdapterForm.ALORA
+    max_prompt_tokens: int = 1024
+    max_answer_tokens: int = 512
+    accepted_weight: float = 0.25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError that names the setting, its value and what was expected."""
+        if not self.feedback:
+            raise ConfigError("no feedback type was named: give at least one, such as sft")
+        if len(set(self.feedback)) != len(self.feedback):
+            raise ConfigError(f"a feedback type is named twice in {', '.join(self.feedback)}: name each once")
+        for name in ("epochs", "batch_size", "rank", "alpha", "max_prompt_tokens", "max_answer_tokens"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} is {value!r}, but should be a whole number of at least 1")
+        if self.learning_rate is not None and not 0 < self.learning_rate < 1:
+            raise ConfigError(f"learning_rate is {self.learning_rate!r}, but should lie between 0 and 1")
+        if not 0 <= self.accepted_weight <= 1:
+            raise ConfigError(f"accepted_weight is {self.accepted_weight!r}, but should lie between 0 and 1")
+
+    def to_json(self) -> Mapping[str, Any]:
+        """What the run's row and the adapter's row record."""
+        return asdict(self)

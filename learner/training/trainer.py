@@ -1,0 +1,226 @@
+"""The trainer: trl's DPOTrainer around a feedback type's own loss.
+
+From trl and transformers come the optimiser, the schedule, accelerate's devices and processes and
+the peft wrapping. Ours are the batches (`learner.training.batches`), the log-probabilities
+(`learner.training.logprobs`) and the loss, which is the plugin's. trl's private members that are
+overridden here are why its version is pinned exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from torch import Tensor
+from transformers import PrinterCallback, TrainerCallback
+from trl import DPOConfig, DPOTrainer
+
+from learner.adapter_files import servable_lora
+from learner.exceptions import PluginError, TrainingError
+from learner.feedback import FeedbackType, Signal
+from learner.training import batches
+from learner.training.dataset import Row
+from learner.training.logprobs import Text, answer_head, token_logprobs
+from learner.training.prefixes import Prefixes
+from learner.training.reference import Reference
+from learner.training.settings import LEARNING_RATE, TrainSettings
+
+STEP_TOKENS = 4096
+"""Most tokens with gradient in memory at once (about 1.2 MB each for SmolLM2); longer batches are split."""
+WARMUP = 0.1
+"""Share of the steps in which the learning rate rises; then it falls as a cosine."""
+
+Steps = Callable[[int, int], None]
+"""Told the steps that are done, and all there are."""
+
+
+def lora_config(settings: TrainSettings, invocation: Sequence[int]) -> LoraConfig:
+    """peft's settings of an adapter, activated by `invocation` if there is one.
+
+    Raises AdapterError when they cannot be served: before any training.
+    """
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        alora_invocation_tokens=list(invocation) or None,
+    )
+    servable_lora(config.to_dict())
+    return config
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The base's weights, to put adapters on one after the other, and what they share.
+
+    `invocation` is empty for plain adapters. `prefixes` is None where prompts must run whole.
+    """
+
+    causal_lm: Any
+    tokenizer: Any
+    device: torch.device
+    invocation: tuple[int, ...]
+    prefixes: Prefixes | None
+    reference: Reference
+
+
+class EditTrainer(DPOTrainer):  # type: ignore[misc]
+    """Trains one adapter by one feedback type. Use `train_adapter`."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        rows: Sequence[Row],
+        feedback: FeedbackType,
+        settings: TrainSettings,
+        folder: Path,
+        steps: Steps | None = None,
+    ) -> None:
+        self.rows = list(rows)
+        self.feedback = feedback
+        self.policy = policy
+        self.losses: list[float] = []
+        self._needs = frozenset(feedback.needs)
+        self._whole = policy.prefixes is None
+        self._activated = bool(policy.invocation) and self._whole
+        lengths = [batches.length(r, self._needs, from_start=not self._whole) for r in self.rows]
+        per_row = max(len(batches.answers(r, self._needs)) for r in self.rows)
+        micro = min(settings.batch_size, max(1, STEP_TOKENS // (max(lengths) * per_row)))
+        micro = max(n for n in range(1, micro + 1) if settings.batch_size % n == 0)
+        # with shared prompts every token that runs is the adapter's, so a plain LoRA computes the
+        # same without masking; the folder's settings say what it is
+        config = lora_config(settings, policy.invocation if self._activated else ())
+        super().__init__(
+            model=policy.causal_lm,
+            args=_arguments(settings, feedback, len(self.rows), micro, folder, policy.device),
+            data_collator=_collate,
+            train_dataset=Dataset.from_dict({"row": list(range(len(self.rows))), "length": lengths}),
+            processing_class=policy.tokenizer,
+            peft_config=config,
+        )
+        self.remove_callback(PrinterCallback)
+        if steps is not None:
+            self.add_callback(_StepsCallback(steps))
+        if policy.prefixes is not None:
+            policy.prefixes.off = self.model.disable_adapter
+
+    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        return dataset  # tokenised already, by learner.prompt
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = ["row"]
+
+    def _send_telemetry(self) -> None:
+        """Nobody is told."""
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted."""
+        return 0
+
+    def edit_batch(self, model: Any, rows: Sequence[Row]) -> Any:
+        """What the loss sees of these rows under `model`."""
+
+        def score(texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
+            return token_logprobs(
+                model, texts, device=self.args.device, prefixes=self.policy.prefixes, activated=self._activated
+            )
+
+        reference = self.policy.reference.get if Signal.REFERENCE in self._needs else None
+        return batches.edit_batch(rows, self._needs, score, reference, self.args.device)
+
+    def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
+        rows = [self.rows[i] for i in inputs["row"].tolist()]
+        with answer_head(self.accelerator.unwrap_model(self.model).get_base_model()):
+            loss, _ = self.feedback.loss(self.edit_batch(model, rows))
+        check_loss(loss, self.feedback.name)
+        self.losses.append(loss.item())
+        return (loss, {}) if return_outputs else loss
+
+    def held_out_loss(self, rows: Sequence[Row]) -> float | None:
+        """Mean loss over rows that were not trained on; None without any."""
+        if not rows:
+            return None
+        size, total = self.args.per_device_train_batch_size, 0.0
+        model = self.accelerator.unwrap_model(self.model)
+        model.eval()
+        with torch.no_grad(), answer_head(model.get_base_model()):
+            for begin in range(0, len(rows), size):
+                batch = rows[begin : begin + size]
+                loss, _ = self.feedback.loss(self.edit_batch(model, batch))
+                total += loss.item() * len(batch)
+        return total / len(rows)
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter as peft does, with the form that it is served in."""
+        model = self.accelerator.unwrap_model(self.model)
+        model.peft_config["default"].alora_invocation_tokens = list(self.policy.invocation) or None
+        model.save_pretrained(folder, save_embedding_layers=False)
+
+    def release(self) -> None:
+        """Take the adapter off, so that the policy is the plain base again."""
+        if self.policy.prefixes is not None:
+            self.policy.prefixes.restore()
+        self.accelerator.unwrap_model(self.model).unload()
+        self.policy.causal_lm.__dict__.pop("forward", None)  # trl's own patch
+        self.policy.causal_lm.requires_grad_(False)
+        self.accelerator.free_memory()
+
+
+def check_loss(loss: object, name: str) -> None:
+    """Raise PluginError for what is no scalar with gradient, TrainingError for what is not finite."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise PluginError(f"feedback type {name!r}: `loss` should return a scalar Tensor, but returned {loss!r:.200}")
+    if not math.isfinite(loss.item()):
+        raise TrainingError(f"{name}: the loss is {loss.item()}; nothing was saved. Try a lower learning rate")
+
+
+def _collate(examples: Sequence[dict[str, int]]) -> dict[str, Tensor]:
+    return {"row": torch.tensor([e["row"] for e in examples])}
+
+
+def _arguments(
+    settings: TrainSettings, feedback: FeedbackType, rows: int, micro: int, folder: Path, device: torch.device
+) -> DPOConfig:
+    rate = settings.learning_rate or getattr(feedback, "learning_rate", None) or LEARNING_RATE
+    steps = math.ceil(rows / settings.batch_size) * settings.epochs
+    arguments = DPOConfig(
+        output_dir=str(folder),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=settings.batch_size // micro,
+        learning_rate=rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, round(WARMUP * steps)),
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        train_sampling_strategy="group_by_length",
+        seed=settings.seed,
+        use_cpu=device.type == "cpu",
+        bf16=False,  # the weights are in the right format already (learner.training.precision)
+        gradient_checkpointing=False,
+        logging_strategy="no",
+        save_strategy="no",
+        eval_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # a process trains on one GPU; `accelerate launch` starts one for each
+    return arguments
+
+
+class _StepsCallback(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._steps(state.global_step, state.max_steps)
