@@ -82,38 +82,37 @@ def overhang(segments: tuple[Segment, ...], offered: str, *, by_line: bool) -> t
     head = tail = 0
     if isinstance(last, Inserted):
         kept = segments[-2] if len(segments) > 1 else None
-        gone = offered[kept.b if isinstance(kept, Kept) else 0 :]
-        tail = _beyond_tail(text, len(text) - len(last.text), gone, by_line)
+        gone_from = kept.b if isinstance(kept, Kept) else 0
+        tail = _beyond_tail(text, len(text) - len(last.text), offered, gone_from, by_line)
     if isinstance(first, Inserted) and len(segments) > 1:
         kept = segments[1]
-        gone = offered[: kept.a if isinstance(kept, Kept) else 0]
-        head = _beyond_head(text, len(first.text), gone)
+        gone_to = kept.a if isinstance(kept, Kept) else 0
+        head = 0 if _blank_line_end(offered, gone_to) else _blank_line_end(text, len(first.text))
     return head, tail
 
 
-def _beyond_tail(text: str, begin: int, gone: str, by_line: bool) -> int:
+def _beyond_tail(text: str, begin: int, offered: str, gone_from: int, by_line: bool) -> int:
     """Characters at the end of `text` past the cut, of those from `begin` on."""
     cut = len(text)
-    blank = None if _BLANK_LINE.search(gone) else _BLANK_LINE.search(text, begin)
+    blank = None if _BLANK_LINE.search(offered, gone_from) else _BLANK_LINE.search(text, begin)
     if blank:
         above = 2 if text.endswith("\r\n", 0, blank.start()) else 1  # the line end before it goes too
         cut = max(begin, blank.start() - above)
     if by_line:
-        allowed = sum(1 for _ in LINE_END.finditer(gone))
+        allowed = sum(1 for _ in LINE_END.finditer(offered, gone_from))
         breaks = [match.start() for match in LINE_END.finditer(text, begin)]
         cut = min(cut, breaks[allowed]) if len(breaks) > allowed else cut
     return len(text) - cut
 
 
-def _beyond_head(text: str, length: int, gone: str) -> int:
-    """Characters at the beginning of `text` before the cut, of the first `length`."""
-    cut = 0
-    if not _BLANK_LINE.search(gone):
-        for blank in _BLANK_LINE.finditer(text):
-            if blank.start() > length:
-                break
-            cut = min(blank.end(), length)
-    return cut
+def _blank_line_end(text: str, length: int) -> int:
+    """Where the last blank line that begins in the first `length` characters ends, at most there; or 0."""
+    end = 0
+    for blank in _BLANK_LINE.finditer(text):
+        if blank.start() > length:
+            break
+        end = min(blank.end(), length)
+    return end
 
 
 def _part(segment: Segment, a: int, b: int) -> Segment:

@@ -145,7 +145,7 @@ class Span:
         if delta.end < self.outer_start:
             return self._moved(delta)
         removed = _per_zone(delta, self.bounds)
-        home = self._home(change, delta, removed) if delta.inserted else 2
+        home = self._home(change, delta, removed) if delta.inserted else 4
         outer_start, start, end, outer_end = (self._bound(i, p, delta, home) for i, p in enumerate(self.bounds))
         gained = len(delta.inserted)
         before = self.before - removed[1] + (gained if home == 1 else 0)
@@ -278,7 +278,7 @@ class Span:
         last = len(text) - tail
         start = advance(self.start, text, head) if head else self.start
         end = advance(self.start, text, last) if tail else self.end
-        segments = splice(splice(self.segments, last, tail, ""), 0, head, "")
+        segments = heal(splice(splice(self.segments, last, tail, ""), 0, head, ""), self.offered)
         return self._with(
             (self.outer_start, start, end, self.outer_end), segments, self.before + head, self.after + tail
         )
