@@ -10,8 +10,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from rapidfuzz.distance import Levenshtein
 
@@ -19,9 +20,11 @@ from learner.cost import cost_max
 from learner.exceptions import ImportFileError
 from learner.privacy import secret_in
 from learner.records import Message, Origin, Outcome, Prompt, SettledBy, Settlement, Task, now
-from learner.store import EDIT_COLUMNS, Store, costs
+from learner.store import EDIT_COLUMNS, Store, columns, costs, insert
 
 _TEXTS = ("language", "document", "workspace", "author", "prompt_version", "finish_reason", "base_model", "engine")
+_TAUGHT = (Outcome.ACCEPTED, Outcome.EDITED, Outcome.REJECTED)
+_E = TypeVar("_E", bound=StrEnum)
 
 
 def export(store: Store, out: TextIO, *, trl: bool = False) -> int:
@@ -47,26 +50,80 @@ def export(store: Store, out: TextIO, *, trl: bool = False) -> int:
 
 def read_prompt(value: Any) -> Prompt:
     """A prompt as an import may write it. Raises ValueError saying what was expected."""
+    prefill = ""
     if isinstance(value, str):
-        if value.startswith('{"format"'):
-            return Prompt.from_json(value)
         return Prompt((Message("user", value),))
     if isinstance(value, dict):
-        return Prompt.from_json(json.dumps(value))
-    if isinstance(value, list) and value:
-        messages = []
-        for message in value:
-            role, content = message["role"], message["content"]
-            if role not in ("system", "user", "assistant") or not isinstance(content, str):
-                raise ValueError("each message of `prompt` needs a role (system, user, assistant) and a content")
-            messages.append(Message(role, content))
-        return Prompt(tuple(messages))
-    raise ValueError("`prompt` should be a string or a list of chat messages")
+        if value.get("format") != "chat":
+            raise ValueError('`prompt` as an object should have the format "chat", as an export writes it')
+        prefill, value = value.get("prefill", ""), value.get("messages")
+    if not isinstance(value, list) or not value or not isinstance(prefill, str):
+        raise ValueError("`prompt` should be a string or a list of chat messages")
+    messages = []
+    for message in value:
+        role = message.get("role") if isinstance(message, dict) else None
+        content = message.get("content") if isinstance(message, dict) else None
+        if role not in ("system", "user", "assistant") or not isinstance(content, str):
+            raise ValueError("each message of `prompt` needs a role (system, user, assistant) and a content")
+        messages.append(Message(role, content))
+    return Prompt(tuple(messages), prefill)
 
 
-def parse_line(line: str) -> tuple[dict[str, Any], Settlement]:
-    """An import line as the row of an offer and its settlement. Raises ValueError saying what is wrong."""
-    body = json.loads(line)
+def parse_line(line: str) -> tuple[dict[str, Any], Settlement | None]:
+    """An import line as the row of an offer and its settlement (None where it never settled).
+
+    Raises ValueError saying what is wrong.
+    """
+    body = _body(line)
+    prompt = read_prompt(body["prompt"])
+    offered, kept = body["offered"], body["kept"]
+    digest = hashlib.sha256(json.dumps([prompt.to_json(), offered, kept]).encode()).hexdigest()
+    texts = {key: body.get(key) or "" for key in _TEXTS}
+    texts["document"] = texts["document"] or f"import:{hashlib.sha256(prompt.to_json().encode()).hexdigest()[:16]}"
+    texts["finish_reason"] = texts["finish_reason"] or "stop"
+    created = _number(body, "created_at")
+    offer = {
+        "id": body.get("offer_id") or f"import-{digest[:32]}",
+        "created_at": now() if created is None else created,
+        "task": _one_of(Task, body, "task") or Task.REWRITE,
+        **texts,
+        "origin": Origin.IMPORT,
+        "version": 0,
+        "range": "[0, 0, 0, 0]",
+        "instruction": "",
+        "prompt": prompt.to_json(),
+        "generated": body.get("generated") or offered,
+        "offered": offered,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "latency_ms": _number(body, "latency_ms"),
+    }
+    if "outcome" in body and body["outcome"] is None:
+        if kept is not None:
+            raise ValueError("`outcome` is null, as of an offer that never settled, but there is a `kept`")
+        return offer, None
+    outcome = _one_of(Outcome, body, "outcome") or _outcome(offered, kept)
+    if outcome in _TAUGHT and outcome is not _outcome(offered, kept):
+        raise ValueError(f"`outcome` is {outcome}, but by `offered` and `kept` it is {_outcome(offered, kept)}")
+    survived = _surviving(offered, kept) if outcome in (Outcome.EDITED, Outcome.ACCEPTED) else 0
+    settlement = Settlement(
+        offer["id"], outcome, _one_of(SettledBy, body, "settled_by") or SettledBy.COMMAND, now(),
+        kept=kept or None, typed=body.get("typed"),
+        kept_chars=_count(body, "kept_chars", survived),
+        modified_chars=_count(body, "modified_chars", max(0, len(kept or "") - survived)),
+        deleted_chars=_count(body, "deleted_chars", len(offered) - survived),
+        appended_chars=_count(body, "appended_chars", 0),
+        shown_ms=_number(body, "shown_ms"),
+    )  # fmt: skip
+    return offer, settlement
+
+
+def _body(line: str) -> dict[str, Any]:
+    """A line as an object whose keys, texts and secrets are checked. Raises ValueError."""
+    try:
+        body = json.loads(line)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(body, dict):
         raise ValueError("a line should be a JSON object")
     unknown = set(body) - set(EDIT_COLUMNS)
@@ -75,48 +132,54 @@ def parse_line(line: str) -> tuple[dict[str, Any], Settlement]:
     for key in ("prompt", "offered", "kept"):
         if key not in body:
             raise ValueError(f"`{key}` is missing")
-    offered, kept = body["offered"], body["kept"]
-    if not isinstance(offered, str) or not offered:
+    if not isinstance(body["offered"], str) or not body["offered"]:
         raise ValueError("`offered` should be a text that is not empty")
-    if kept is not None and not isinstance(kept, str):
+    if body["kept"] is not None and not isinstance(body["kept"], str):
         raise ValueError("`kept` should be a text, or null where nothing was kept")
-    for key in _TEXTS:
+    for key in (*_TEXTS, "offer_id", "generated", "typed"):
         if body.get(key) is not None and not isinstance(body[key], str):
             raise ValueError(f"`{key}` should be a text")
-    prompt = read_prompt(body["prompt"])
-    found = secret_in(" ".join([*(m.content for m in prompt.messages), offered, kept or ""]))
+    texts = list(_texts(body))
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text holds a lone surrogate (\\ud800 to \\udfff)") from None
+    found = secret_in("\n".join(texts))
     if found:
         raise ValueError(f"it holds what looks like {found}; remove it first")
-    given = body.get("outcome")
-    outcome = Outcome(given) if given else _outcome(offered, kept)
-    created = body.get("created_at")
-    digest = hashlib.sha256(json.dumps([prompt.to_json(), offered, kept]).encode()).hexdigest()
-    text_of = {key: body.get(key) or "" for key in _TEXTS}
-    text_of["document"] = text_of["document"] or f"import:{hashlib.sha256(prompt.to_json().encode()).hexdigest()[:16]}"
-    offer = {
-        "id": str(body.get("offer_id") or f"import-{digest[:32]}"),
-        "created_at": float(created) if created is not None else now(),
-        "task": Task(body.get("task") or Task.REWRITE),
-        **text_of,
-        "finish_reason": text_of["finish_reason"] or "stop",
-        "origin": Origin.IMPORT,
-        "version": 0,
-        "range": "[0, 0, 0, 0]",
-        "instruction": "",
-        "prompt": prompt.to_json(),
-        "generated": str(body.get("generated") or offered),
-        "offered": offered,
-        "prompt_tokens": 0,
-        "completion_tokens": 0,
-    }
-    survived = _surviving(offered, kept) if outcome in (Outcome.EDITED, Outcome.ACCEPTED) else 0
-    settlement = Settlement(
-        offer["id"], outcome, SettledBy(body.get("settled_by") or SettledBy.COMMAND), now(),
-        kept=kept, typed=body.get("typed"),
-        kept_chars=survived, modified_chars=max(0, len(kept or "") - survived),
-        deleted_chars=len(offered) - survived,
-    )  # fmt: skip
-    return offer, settlement
+    return body
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _number(body: dict[str, Any], key: str) -> float | None:
+    value = body.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+        raise ValueError(f"`{key}` should be a number that is not negative")
+    return float(value)
+
+
+def _count(body: dict[str, Any], key: str, default: int) -> int:
+    value = _number(body, key)
+    return default if value is None else int(value)
+
+
+def _one_of(kind: type[_E], body: dict[str, Any], key: str) -> _E | None:
+    value = body.get(key)
+    if value is None:
+        return None
+    if value not in list(kind):
+        raise ValueError(f"`{key}` should be one of {', '.join(kind)}")
+    return kind(value)
 
 
 def _outcome(offered: str, kept: str | None) -> Outcome:
@@ -133,9 +196,18 @@ def _surviving(offered: str, kept: str | None) -> int:
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a file that are not blank, with their numbers from 1."""
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
+    """The lines of a file that are not blank, with their numbers from 1.
+
+    Raises ImportFileError where a line is not UTF-8.
+    """
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise ImportFileError(
+                    f"{path}, line {number}: not UTF-8 ({error.reason}). Nothing of the file was imported"
+                ) from error
             if line.strip():
                 yield number, line
 
@@ -143,28 +215,27 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 def load(store: Store, path: Path) -> tuple[int, int]:
     """Import a JSONL file, all of it or nothing: (imported, already there).
 
-    Raises ImportFileError naming the file, the line and what is wrong with it.
+    The file is read and checked first, and held in memory, so that editors wait for the writing
+    alone. Raises ImportFileError naming the file, the line and what is wrong with it.
     """
-    imported = skipped = 0
-    number = 0
+    rows = []
     try:
-        with store.transaction() as db:
-            for number, line in lines(path):
-                try:
-                    offer, settlement = parse_line(line)
-                except (ValueError, KeyError, TypeError) as error:
-                    what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-                    raise ImportFileError(f"{path}, line {number}: {what}. Nothing of the file was imported") from error
-                if db.execute("SELECT 1 FROM offers WHERE id = ?", [offer["id"]]).fetchone():
-                    skipped += 1
-                    continue
-                db.table("offers").insert(offer)
-                db.table("outcomes").insert(asdict(settlement) | costs(settlement, offer["offered"]))
-                imported += 1
+        for number, line in lines(path):
+            try:
+                offer, settlement = parse_line(line)
+            except (ValueError, RecursionError) as error:
+                raise ImportFileError(f"{path}, line {number}: {error}. Nothing of the file was imported") from error
+            outcome = columns(settlement) | costs(settlement, offer["offered"]) if settlement else None
+            rows.append((offer, outcome))
     except OSError as error:
-        raise ImportFileError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ImportFileError(
-            f"{path}, after line {number}: not UTF-8 ({error.reason}). Nothing was imported"
-        ) from error
-    return imported, skipped
+        raise ImportFileError(f"{path}: {error.strerror or error}") from error
+    imported = 0
+    with store.transaction() as db:
+        for offer, outcome in rows:
+            if db.execute("SELECT 1 FROM offers WHERE id = ?", [offer["id"]]).fetchone():
+                continue
+            insert(db, "offers", offer)
+            if outcome:
+                insert(db, "outcomes", outcome)
+            imported += 1
+    return imported, len(rows) - imported

@@ -11,8 +11,9 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from learner.records import Edit
-from learner.store import Store
+from learner.records import Edit, Prompt
+from learner.sqlite import Database
+from learner.store import Store, insert
 
 SHARE = 0.2
 """Share of lineages that are held out."""
@@ -36,11 +37,16 @@ def is_held_out(lineage: str, salt: str) -> bool:
     return int.from_bytes(digest[:8]) / 2**64 < SHARE
 
 
+def document_marks(prompt: Prompt) -> list[str]:
+    """Marks of what the model was shown of a document: the last message, without the instruction before it."""
+    text = prompt.messages[-1].content
+    return marks(text.partition("\n\n")[2] or text)
+
+
 def assign(store: Store, edits: Iterable[Edit]) -> dict[str, bool]:
     """Decide for every document of `edits` that has no decision yet; all decisions, by document.
 
-    The text that counts is the last message of the document's first prompt: what the model was
-    shown of it.
+    The text that counts is that of the document's first prompt.
     """
     salt = store.meta("salt")
     with store.transaction() as db:
@@ -48,25 +54,28 @@ def assign(store: Store, edits: Iterable[Edit]) -> dict[str, bool]:
         for edit in edits:
             if edit.document in known:
                 continue
-            text = edit.chat.messages[-1].content
-            own = marks(text.partition("\n\n")[2] or text)
-            lineage = _near_duplicate(store, own) or edit.document
-            row = db.execute("SELECT held_out FROM lineages WHERE document = ?", [lineage]).fetchone()
-            held = bool(row[0]) if row else is_held_out(lineage, salt)
+            own = document_marks(edit.chat)
+            lineage, held = _near_duplicate(db, own) or (edit.document, is_held_out(edit.document, salt))
             known[edit.document] = held
-            db.table("lineages").insert({"document": edit.document, "lineage": lineage, "held_out": int(held)})
-            db.table("shingles").insert_all(({"mark": m, "lineage": lineage} for m in own), ignore=True)
+            insert(db, "lineages", {"document": edit.document, "lineage": lineage, "held_out": int(held)})
+            add_marks(db, lineage, own)
     return known
 
 
-def _near_duplicate(store: Store, own: list[str]) -> str | None:
-    """The lineage that shares at least half of these marks, if there is one."""
-    if not own:
-        return None
+def add_marks(db: Database, lineage: str, own: list[str]) -> None:
+    """Let later near-duplicates of a text with these marks join `lineage`."""
+    db.conn.executemany("INSERT OR IGNORE INTO shingles (mark, lineage) VALUES (?, ?)", [(m, lineage) for m in own])
+
+
+def _near_duplicate(db: Database, own: list[str]) -> tuple[str, bool] | None:
+    """The lineage that shares at least half of these marks, and whether it is held out; None: there is none."""
     places = ",".join("?" * len(own))
-    row = store.db.execute(
+    row = db.execute(
         f"SELECT lineage, count(*) AS shared FROM shingles WHERE mark IN ({places}) "
         "GROUP BY lineage ORDER BY shared DESC, lineage LIMIT 1",
         own,
     ).fetchone()
-    return str(row[0]) if row and row[1] >= NEAR * len(own) else None
+    if row is None or row[1] < NEAR * len(own):
+        return None
+    held = db.execute("SELECT held_out FROM lineages WHERE lineage = ? LIMIT 1", [row[0]]).fetchone()
+    return (str(row[0]), bool(held[0])) if held else None

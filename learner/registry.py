@@ -1,7 +1,7 @@
 """The registry of adapters: candidate -> trial -> serving -> retired, tied to a base's fingerprint.
 
 A new version that serves retires its predecessors of the same name and base. One on trial stands
-beside the serving version until it is judged again.
+beside the serving version until it is judged again, or until a newer one goes on trial.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from learner.bandit import Arm
 from learner.exceptions import AdapterError
 from learner.records import BASE_ARM, AdapterForm, AdapterState, AdapterVersion, Run, now
-from learner.store import Store
+from learner.sqlite import Database
+from learner.store import Store, insert
 
 LIVE = (AdapterState.SERVING, AdapterState.TRIAL)
 _COLUMNS = tuple(f.name for f in fields(AdapterVersion))
@@ -25,7 +26,7 @@ def start_run(store: Store, run: Run) -> None:
     row = asdict(run)
     row["settings"], row["report"] = json.dumps(dict(run.settings)), json.dumps(dict(run.report))
     with store.transaction() as db:
-        db.table("runs").insert(row)
+        insert(db, "runs", row)
 
 
 def finish_run(store: Store, run_id: str, status: str, report: dict[str, Any]) -> None:
@@ -42,14 +43,14 @@ def runs(store: Store) -> list[Run]:
     sql = "SELECT id, started_at, finished_at, status, base_fingerprint, settings, report FROM runs"
     return [
         Run(i, started, finished, status, base, json.loads(settings), json.loads(report))
-        for i, started, finished, status, base, settings, report in store.db.execute(sql + " ORDER BY started_at DESC")
+        for i, started, finished, status, base, settings, report in store.read(sql + " ORDER BY started_at DESC")
     ]
 
 
 def next_version(store: Store, name: str) -> int:
     """The version number that the next adapter `name` gets."""
-    row = store.db.execute("SELECT max(version) FROM adapters WHERE name = ?", [name]).fetchone()
-    return (row[0] or 0) + 1
+    highest = store.read("SELECT max(version) FROM adapters WHERE name = ?", [name])[0][0]
+    return (highest or 0) + 1
 
 
 def register(store: Store, adapter: AdapterVersion, offer_ids: list[str]) -> None:
@@ -58,15 +59,19 @@ def register(store: Store, adapter: AdapterVersion, offer_ids: list[str]) -> Non
     row["settings"], row["held_out"] = json.dumps(dict(adapter.settings)), json.dumps(dict(adapter.held_out))
     row["ever_live"] = int(adapter.state in LIVE)
     with store.transaction() as db:
-        db.table("adapters").insert(row)
-        db.table("adapter_rows").insert_all({"adapter_id": adapter.id, "offer_id": o} for o in offer_ids)
+        _retire_replaced(db, adapter, adapter.state)
+        insert(db, "adapters", row)
+        db.conn.executemany(
+            "INSERT OR IGNORE INTO adapter_rows (adapter_id, offer_id) VALUES (?, ?)",
+            [(adapter.id, o) for o in offer_ids],
+        )
 
 
 def adapters(store: Store, *, base_fingerprint: str | None = None) -> list[AdapterVersion]:
     """All adapter versions, by name and version."""
     sql = f"SELECT {', '.join(_COLUMNS)} FROM adapters"
     found = []
-    for row in store.db.execute(sql + " ORDER BY name, version"):
+    for row in store.read(sql + " ORDER BY name, version"):
         record = dict(zip(_COLUMNS, row, strict=True))
         record["form"], record["state"] = AdapterForm(record["form"]), AdapterState(record["state"])
         record["settings"], record["held_out"] = json.loads(record["settings"]), json.loads(record["held_out"])
@@ -92,12 +97,7 @@ def set_state(
     """Move an adapter to `state`; serving retires its predecessors. Raises AdapterError if unknown."""
     adapter = find(store, adapter_id)
     with store.transaction() as db:
-        if state is AdapterState.SERVING:
-            db.execute(
-                "UPDATE adapters SET state = 'retired' "
-                "WHERE name = ? AND base_fingerprint = ? AND id <> ? AND state IN ('serving', 'trial')",
-                [adapter.name, adapter.base_fingerprint, adapter.id],
-            )
+        _retire_replaced(db, adapter, state)
         db.execute(
             "UPDATE adapters SET state = ?, ever_live = max(ever_live, ?) WHERE id = ?",
             [state, int(state in LIVE), adapter_id],
@@ -107,12 +107,23 @@ def set_state(
     return find(store, adapter_id)
 
 
+def _retire_replaced(db: Database, adapter: AdapterVersion, state: AdapterState) -> None:
+    """Retire what `adapter` replaces: all live versions of its name if it serves, those on trial if it is on trial."""
+    replaced = {AdapterState.SERVING: "'serving', 'trial'", AdapterState.TRIAL: "'trial'"}.get(state)
+    if replaced:
+        db.execute(
+            "UPDATE adapters SET state = 'retired' "
+            f"WHERE name = ? AND base_fingerprint = ? AND id <> ? AND state IN ({replaced})",
+            [adapter.name, adapter.base_fingerprint, adapter.id],
+        )
+
+
 def arms(store: Store, base_fingerprint: str) -> list[Arm]:
     """What the bandit can choose from: the base, and every live adapter of this base.
 
     `versions` are those of the same name that ever answered, up to this one, so that it inherits.
     """
-    ever_live = {row[0] for row in store.db.execute("SELECT id FROM adapters WHERE ever_live")}
+    ever_live = {row[0] for row in store.read("SELECT id FROM adapters WHERE ever_live")}
     every = adapters(store, base_fingerprint=base_fingerprint)
     prior = None
     found: list[Arm] = []
