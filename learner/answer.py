@@ -87,7 +87,7 @@ class Answer:
         """Take one event in; whether it brought the answer forward."""
         try:
             chunk = msgspec.json.decode(data, type=hostwire.Chunk)
-        except (msgspec.MsgspecError, UnicodeEncodeError) as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise HostProtocolError(f"{self._where} sent an event that is no answer: {error}") from error
         if chunk.error is not None:
             said = self._said(data.encode())
@@ -142,11 +142,11 @@ class Answer:
         )
 
 
-async def read_capped(response: httpx2.Response, limit: int) -> bytes:
-    """The body of a response. Raises HostProtocolError past `limit` bytes."""
+async def read_capped(response: httpx2.Response, limit: int, where: str) -> bytes:
+    """The body of a response from `where`. Raises HostProtocolError past `limit` bytes."""
     raw = bytearray()
     async for piece in response.aiter_bytes():
         raw += piece
         if len(raw) > limit:
-            raise HostProtocolError(f"{response.request.url.path} answered with more than {limit} bytes; stopped")
+            raise HostProtocolError(f"{where} answered with more than {limit} bytes; stopped")
     return bytes(raw)

@@ -252,10 +252,10 @@ class HostClient:
         async with self._errors(), self._http.stream(method, path, json=body) as response:
             await self._check_status(response)
             async with asyncio.timeout(self.limits.first_token):
-                raw = await read_capped(response, MAX_BODY_BYTES)
+                raw = await read_capped(response, MAX_BODY_BYTES, self.endpoint.where + path)
         try:
             return msgspec.json.decode(raw, type=kind)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise HostProtocolError(f"{self.endpoint.where}{path} is no model host's answer: {error}") from error
 
     async def _check_status(self, response: httpx2.Response) -> None:
@@ -267,7 +267,7 @@ class HostClient:
             raise _NotFoundError(f"{where} does not exist there (HTTP {code}): is it a model host?")
         if 300 <= code < 400:
             raise HostProtocolError(f"{where} redirects, which is not followed: set host.url to where it really is")
-        text = self._said(await read_capped(response, 64 << 10))
+        text = self._said(await read_capped(response, 64 << 10, where))
         if code in (401, 403):
             raise HostUnavailableError(f"{where} refused the key (HTTP {code}): set host.apiKey to the host's key")
         if code in (429, 502, 503, 504):

@@ -178,7 +178,7 @@ def error_text(raw: bytes, key: str | None) -> str:
     text = raw.decode("utf-8", "replace")
     try:
         found = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         found = None
     while isinstance(found, dict):
         found = found.get("error") or found.get("message") or found.get("detail")
