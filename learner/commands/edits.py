@@ -1,0 +1,140 @@
+"""`learner edits`: look at, export, import and forget the collected edits."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from learner import config, screen
+from learner.commands.frame import friendly, json_option
+
+
+@click.group()
+def edits() -> None:
+    """Look at, export, import and forget the collected edits."""
+
+
+@edits.command("list")
+@click.option("--limit", default=20, show_default=True, help="The newest so many.")
+@json_option
+@friendly
+def edits_list(limit: int, as_json: bool) -> None:
+    r"""Show the newest edits.
+
+    \b
+    Example:
+      learner edits list --limit 5
+    """
+    from learner.store import Store
+
+    with Store.open(config.paths().database, read_only=True) as store:
+        total = store.db.execute("SELECT count(*) FROM offers").fetchone()[0]
+        start = max(0, total - limit)
+        rows = list(store.edits(f"offer_id IN (SELECT id FROM offers ORDER BY created_at, id LIMIT -1 OFFSET {start})"))
+    screen.edits(rows, total, as_json)
+
+
+@edits.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
+@click.option("--format", "kind", type=click.Choice(["redraft", "trl"]), default="redraft", show_default=True)
+@friendly
+def edits_export(file: Path, kind: str) -> None:
+    r"""Write the edits to a JSONL file (- for standard output).
+
+    \b
+    Examples:
+      learner edits export my-edits.jsonl
+      learner edits export --format trl preferences.jsonl
+    """
+    from learner import exchange
+    from learner.store import Store
+
+    with Store.open(config.paths().database, read_only=True) as store:
+        if str(file) == "-":
+            exchange.export(store, sys.stdout, trl=kind == "trl")
+            return
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            count = exchange.export(store, out, trl=kind == "trl")
+    screen.note(f"Wrote {count} edits to {file}.")
+
+
+@edits.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@friendly
+def edits_import(file: Path, as_json: bool) -> None:
+    r"""Read edits from a JSONL file: all of it, or nothing.
+
+    A line needs `prompt` (a string or chat messages), `offered` and `kept`.
+
+    \b
+    Example:
+      learner edits import their-edits.jsonl
+    """
+    from learner import exchange
+    from learner.store import Store
+
+    with Store.open(config.paths().database) as store:
+        imported, skipped = exchange.load(store, file)
+    words = f"Imported {imported} edits" + (f"; {skipped} were there already." if skipped else ".")
+    screen.say({"imported": imported, "skipped": skipped}, words, as_json)
+
+
+@edits.command("forget")
+@click.option("--document", help="The URI of one document.")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="Everything of the last so many hours.")
+@click.option("--everything", is_flag=True, help="Everything there is.")
+@click.confirmation_option(prompt="This deletes edits for good and retires the adapters that saw them. Go on?")
+@json_option
+@friendly
+def edits_forget(document: str | None, hours: float | None, everything: bool, as_json: bool) -> None:
+    r"""Delete edits for good, and retire the adapters that saw them.
+
+    \b
+    Example:
+      learner edits forget --hours 1
+    """
+    from dataclasses import asdict
+
+    from learner.forget import forget
+    from learner.records import now
+    from learner.store import Store
+
+    if sum([document is not None, hours is not None, everything]) != 1:
+        raise click.UsageError("give one of --document, --hours and --everything")
+    since = None if hours is None else now() - hours * 3600
+    with Store.open(config.paths().database) as store:
+        receipt = forget(store, document=document, since=since, everything=everything)
+    screen.say(asdict(receipt), str(receipt), as_json)
+
+
+@click.command()
+@click.argument("word", type=click.Choice(["yes", "no", "show"]), default="show")
+@click.option("--workspace", default="*", help="URI of one workspace folder; default: all.")
+@json_option
+@friendly
+def consent(word: str, workspace: str, as_json: bool) -> None:
+    r"""Say whether edits may be recorded; nothing is before a yes.
+
+    \b
+    Examples:
+      learner consent yes
+      learner consent no --workspace file:///home/me/secret
+    """
+    from learner.store import Store
+
+    paths = config.paths()
+    if word == "show" and not paths.database.exists():
+        screen.say({"recording": False}, "No consent was given; nothing is recorded.", as_json)
+        return
+    with Store.open(paths.database) as store:
+        if word != "show":
+            store.set_consent(word == "yes", scope=workspace, source="learner consent")
+        granted = store.consent(workspace) is not None
+    where = "everywhere" if workspace == "*" else f"in {workspace}"
+    words = f"Edits are recorded {where}, in {paths.database}." if granted else f"Nothing is recorded {where}."
+    screen.say({"recording": granted, "database": str(paths.database)}, words, as_json)

@@ -1,0 +1,94 @@
+"""A scripted writer with a hidden habit: what a person does to an answer before keeping it.
+
+The habit shows nowhere but in the edits; no prompt, adapter or bandit is told of it. Each rule is
+idempotent and pure, so an answer that follows the habit already is left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rapidfuzz.distance import Levenshtein
+
+from learner.cost import tokens
+
+TITLE = "In short:"
+CLOSING = "Anything to add?"
+MOST_POINTS = 3
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(-])")
+_BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
+_OPENING = re.compile(
+    r"^(?:the|this)\s+(?:article|text|document|passage|paragraph|notes?|module|package|library)\s+"
+    r"(?:describes?|explains?|discusses?|says|is about|provides?|summarizes?)\s+(?:that\s+|how\s+)?",
+    re.IGNORECASE,
+)
+
+
+def points(text: str) -> list[str]:
+    """The sentences of an answer, without bullets, title, closing and empty openings."""
+    found = []
+    for line in text.splitlines():
+        bare = _BULLET.sub("", line.strip()).strip()
+        if not bare or bare in (TITLE, CLOSING):
+            continue
+        for sentence in _SENTENCE.split(bare):
+            body = _OPENING.sub("", _BULLET.sub("", sentence.strip()).strip())
+            if body and body not in (TITLE, CLOSING):
+                found.append(body[0].upper() + body[1:])
+    return found
+
+
+def habit(text: str) -> str:
+    """What the writer keeps of an answer: a title, at most three bullets of whole sentences, a closing question."""
+    sentences = list(dict.fromkeys(points(text)))
+    whole = [s for s in sentences if s[-1] in ".!?"] or [s.rstrip(",;: ") + "." for s in sentences[:1]]
+    return "\n".join([TITLE, *(f"- {s}" for s in whole[:MOST_POINTS]), CLOSING])
+
+
+@dataclass(frozen=True, slots=True)
+class Keystroke:
+    """One change: characters `start` to `end` of the text as it stands then give way to `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+def keystrokes(before: str, after: str) -> Iterator[Keystroke]:
+    """The changes by which a person turns `before` into `after`, last one first, so that offsets hold.
+
+    Words that stay are not touched. At the ends a person retypes the word that the new text is put
+    beside: what is typed there takes the place of a part of the answer.
+    """
+    a, b = tokens(before), tokens(after)
+    starts_a, starts_b = _offsets(a), _offsets(b)
+    changes = [
+        (o.src_start, o.src_end, o.dest_start, o.dest_end) for o in Levenshtein.opcodes(a, b) if o.tag != "equal"
+    ]
+    for i1, i2, j1, j2 in reversed(_joined(changes)):
+        first, last, new_first, new_last = i1, i2, j1, j2
+        if first == last == 0 and a:
+            last, new_last = last + 1, new_last + 1
+        elif first == last == len(a) and a:
+            first, new_first = first - 1, new_first - 1
+        yield Keystroke(starts_a[first], starts_a[last], after[starts_b[new_first] : starts_b[new_last]])
+
+
+def _offsets(pieces: list[str]) -> list[int]:
+    offsets = [0]
+    for piece in pieces:
+        offsets.append(offsets[-1] + len(piece))
+    return offsets
+
+
+def _joined(changes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Neighbouring changes as one: people retype a stretch, not its tokens."""
+    joined: list[tuple[int, int, int, int]] = []
+    for i1, i2, j1, j2 in changes:
+        if joined and joined[-1][1] == i1 and joined[-1][3] == j1:
+            joined[-1] = (joined[-1][0], i2, joined[-1][2], j2)
+        else:
+            joined.append((i1, i2, j1, j2))
+    return joined

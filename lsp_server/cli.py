@@ -1,0 +1,46 @@
+"""`redraft-lsp`: the language server, over stdio (default), TCP or a WebSocket on loopback."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import click
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--stdio", is_flag=True, help="Speak over standard input and output (the default).")
+@click.option("--tcp", type=click.IntRange(1, 65535), help="Listen on this port of 127.0.0.1, for one client.")
+@click.option("--log-file", type=click.Path(dir_okay=False), help="Write the log there instead of standard error.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning")
+@click.version_option(package_name="redraft")
+def main(stdio: bool, tcp: int | None, log_file: str | None, log_level: str) -> None:
+    r"""The language server of Redraft; editors start it.
+
+    \b
+    Examples:
+      redraft-lsp
+      redraft-lsp --tcp 8731
+    """
+    if stdio and tcp:
+        raise click.UsageError("give one of --stdio and --tcp")
+    os.umask(0o077)  # whatever is written here is its user's only
+    logging.basicConfig(
+        level=log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=[logging.FileHandler(log_file) if log_file else logging.StreamHandler(sys.stderr)],
+    )
+    if log_level != "debug":
+        logging.getLogger("pygls").setLevel(logging.ERROR)  # it logs whole messages, and so the user's text
+    from lsp_server.server import RedraftServer
+
+    server = RedraftServer()
+    if tcp:
+        server.start_tcp("127.0.0.1", tcp)
+    else:
+        server.start_io()
+
+
+if __name__ == "__main__":
+    main()

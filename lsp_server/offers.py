@@ -1,0 +1,147 @@
+"""From a request of the editor to an offer: prompt, arm, model host, trimming.
+
+What is asked for (`Ask`) is decided here; where it is put in the document is the session's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from learner import prompt as prompts
+from learner.bandit import Context
+from learner.exceptions import PrivacyError, RedraftError
+from learner.privacy import excluded, redacted, secret_in
+from learner.prompt import PROMPT_VERSION
+from learner.records import Decision, Offer, Prompt, Task, new_id, now
+from learner.trimming import trim
+from lsp_server.host import Host
+from lsp_server.recorder import Recorder
+
+CHARS_PER_TOKEN = 3
+"""A cautious guess, used only to bound lengths before a tokenizer has spoken."""
+LONGEST_INPUT = 9_000
+"""Characters of a selection that a rewrite or draft can take; beyond it the model's context would overflow."""
+COMPLETION_TOKENS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of the model, for which place of which document."""
+
+    task: Task
+    uri: str
+    language: str
+    workspace: str
+    version: int
+    range: tuple[int, int, int, int]
+    prompt: Prompt
+    instruction: str
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+
+
+def check(uri: str, text: str, what: str) -> None:
+    """The gate before the prompt. Raises PrivacyError or RedraftError, saying why, for a text that may not go."""
+    reason = excluded(uri)
+    if reason:
+        raise PrivacyError(reason)
+    found = secret_in(text)
+    if found:
+        raise PrivacyError(f"the {what} holds what looks like {found}; Redraft does not show it to a model")
+    if not text.strip():
+        raise RedraftError(f"the {what} is empty: select the text to work on first")
+    if len(text) > LONGEST_INPUT:
+        raise RedraftError(
+            f"the {what} has {len(text):,} characters and the model can take {LONGEST_INPUT:,}: select less of it"
+        )
+
+
+def rewrite(uri: str, language: str, workspace: str, version: int, place: tuple[int, int, int, int],
+            text: str, instruction: str) -> Ask:  # fmt: skip
+    """Ask for the selected text, rewritten."""
+    check(uri, text, "selection")
+    if not instruction.strip():
+        raise RedraftError("the instruction is empty: say what to do with the text, such as 'Make this shorter.'")
+    found = secret_in(instruction)
+    if found:
+        raise PrivacyError(f"the instruction holds what looks like {found}")
+    limit = min(1000, 64 + 2 * len(text) // CHARS_PER_TOKEN)
+    return Ask(
+        Task.REWRITE, uri, language, workspace, version, place,
+        prompts.rewrite(text, instruction), instruction.strip(), limit,
+    )  # fmt: skip
+
+
+def draft(uri: str, language: str, workspace: str, version: int, place: tuple[int, int, int, int],
+          notes: str, kind: str) -> Ask:  # fmt: skip
+    """Ask for a new text from the selected notes."""
+    if kind not in prompts.DRAFT_KINDS:
+        raise RedraftError(f"unknown kind of draft {kind!r}; there are: {', '.join(prompts.DRAFT_KINDS)}")
+    check(uri, notes, "selection")
+    return Ask(
+        Task.DRAFT, uri, language, workspace, version, place,
+        prompts.draft(notes, kind), prompts.DRAFT_KINDS[kind], 320,
+    )  # fmt: skip
+
+
+def completion(uri: str, language: str, workspace: str, version: int, place: tuple[int, int, int, int],
+               before: str, line: str) -> Ask:  # fmt: skip
+    """Ask for what follows the cursor. What looks like a secret in the text around it is blacked out."""
+    return Ask(
+        Task.COMPLETION, uri, language, workspace, version, place,
+        prompts.completion(redacted(before), redacted(line), language), "", COMPLETION_TOKENS, ("\n\n",),
+    )  # fmt: skip
+
+
+async def make(
+    ask: Ask,
+    host: Host,
+    recorder: Recorder,
+    *,
+    held: Decision | None = None,
+    on_text: Callable[[str], None] | None = None,
+) -> tuple[Decision, Offer] | None:
+    """Choose an arm, ask the host, trim. None when nothing is left to offer.
+
+    `held` is a decision that still holds (a window of ghost-text requests). The offer names the
+    adapter that the host really used. Raises HostError or ModelMissingError.
+    """
+    info = await host.refresh()
+    fingerprint = host.fingerprint
+    loaded = frozenset(info.adapters)
+    decision = held
+    if decision is None or (decision.adapter_version is not None and decision.adapter_version not in loaded):
+        context = Context(ask.task, ask.language, ask.uri)
+        decision = await recorder.choose(context, fingerprint, loaded)
+    answer = await host.generate(
+        ask.prompt, adapter=decision.adapter_version, max_tokens=ask.max_tokens, stop=ask.stop, on_text=on_text
+    )
+    text = trim(answer.text, ask.task)
+    if not text:
+        return None
+    offer = Offer(
+        id=new_id(),
+        decision_id=decision.id,
+        created_at=now(),
+        task=ask.task,
+        language=ask.language,
+        document=ask.uri,
+        workspace=ask.workspace,
+        version=ask.version,
+        range=ask.range,
+        prompt=ask.prompt,
+        prompt_version=PROMPT_VERSION,
+        generated=answer.text,
+        offered=text,
+        finish_reason=answer.finish_reason,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        latency_ms=answer.latency_ms,
+        arm=decision.arm,
+        adapter_version=answer.adapter,
+        base_model=fingerprint,
+        engine=answer.engine,
+        instruction=ask.instruction,
+    )
+    return decision, offer

@@ -1,0 +1,280 @@
+"""One open document: its mirror, the offers that stand in it, those under way, and the ghost text.
+
+Pure but for its own state: times are passed in, and what has settled waits in `settled` until the
+assistant takes it to the recorder. Nothing here is asynchronous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from learner.records import Offer, Outcome, SettledBy, Settlement, now
+from lsp_server.delta import Delta, Position, advance
+from lsp_server.document import Document
+from lsp_server.ghost import Ghost, GhostState
+from lsp_server.kept import Tracked, Tracker
+from lsp_server.reanchor import resumed
+from lsp_server.segments import Kept
+from lsp_server.span import Span
+
+if TYPE_CHECKING:
+    from lsprotocol import types
+
+DEPARTED_QUIET_SECONDS = 3.0
+"""What was typed instead of ghost text is read after this long without a change."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """An offer that the client was asked to put in and that does not stand there yet.
+
+    `lead` and `tail` are put in around it and are no part of the offer (an empty line, quotes).
+    """
+
+    offer: Offer
+    place: Ghost
+    lead: str
+    text: str
+    original: str
+
+
+@dataclass(slots=True)
+class Shown:
+    """Ghost text on the screen, or just departed from."""
+
+    offer: Offer
+    ghost: Ghost
+    shown_at: float
+    recorded: bool
+    put_in: int = 0
+    """Characters of it that stand in the document and are tracked."""
+    ended_at: float | None = None
+
+    def shown_ms(self, at: float) -> float:
+        """How long it was shown, in milliseconds."""
+        return 1000 * ((at if self.ended_at is None else self.ended_at) - self.shown_at)
+
+
+@dataclass(slots=True)
+class Session:
+    """What the server knows of one open document."""
+
+    document: Document
+    workspace: str
+    full_sync: bool = False
+    tracker: Tracker = field(default_factory=Tracker)
+    pending: dict[str, Pending] = field(default_factory=dict)
+    ghost: Shown | None = None
+    departed: list[Shown] = field(default_factory=list)
+    watched: dict[str, Span] = field(default_factory=dict)
+    """Stretches that a request under way works on, followed through changes meanwhile."""
+    settled: list[Settlement] = field(default_factory=list)
+    dirty: set[str] = field(default_factory=set)
+    """Offers whose span has changed since it was last saved."""
+    changed_at: float = 0.0
+    lost: str | None = None
+    """Why the mirror can no longer be trusted; None while it can."""
+    autosave: bool = False
+    """Whether the save that comes is the editor's own."""
+    why: str = "nothing was asked for here yet"
+    """Why the last request here was answered with nothing."""
+
+    @property
+    def eol(self) -> str:
+        """The document's line end: that of its first line."""
+        first = self.document.line(0)
+        return "\r\n" if first.endswith("\r\n") else "\r" if first.endswith("\r") else "\n"
+
+    # --- changes -------------------------------------------------------------------------------
+
+    def change(self, version: int, changes: Sequence[types.TextDocumentContentChangeEvent], at: float) -> None:
+        """Apply the changes of one `didChange`. Raises DocumentError; then nothing here can be told any more."""
+        deltas: list[Delta] = []
+        try:
+            self.document.advance_version(version)
+            for change in changes:
+                delta = self.document.apply(change)
+                deltas.append(delta)
+                for key, span in self.watched.items():
+                    self.watched[key] = span.apply(delta)
+                for pending in self.pending.values():
+                    pending.place.apply(delta, self.document)
+                for shown in [self.ghost, *self.departed]:
+                    if shown is not None:
+                        shown.ghost.apply(delta, self.document)
+        except Exception as error:
+            self.lose(str(error))
+            raise
+        self.tracker.apply(deltas, self.document, at, full_sync=self.full_sync)
+        self.dirty.update(self.tracker.open)
+        self.changed_at = at
+        self._look_for_pending(at)
+        self._look_at_ghost(at)
+
+    def lose(self, why: str) -> None:
+        """The mirror no longer equals the client's text: every open offer here is censored."""
+        self.lost = why
+        self.tracker.censor()
+        for offer_id in list(self.tracker.open):
+            self._settle_tracked(offer_id, SettledBy.ERROR)
+        for offer_id in list(self.pending):
+            self.drop_pending(offer_id, SettledBy.ERROR)
+        self.ghost, self.departed = None, []
+
+    def _look_for_pending(self, at: float) -> None:
+        for offer_id, pending in list(self.pending.items()):
+            if pending.place.state is GhostState.ACCEPTED:
+                self._place(offer_id, pending, at)
+
+    def _place(self, offer_id: str, pending: Pending, at: float) -> None:
+        del self.pending[offer_id]
+        lead = pending.lead
+        start = advance(pending.place.start, lead, len(lead)) if lead else pending.place.start
+        end = self.document.after(start, len(pending.text))
+        span = Span.placed(pending.text, start, end, replaced=pending.original)
+        self.tracker.place(offer_id, span, at)
+        self.dirty.add(offer_id)
+
+    def _look_at_ghost(self, at: float) -> None:
+        shown = self.ghost
+        if shown is None:
+            return
+        state = shown.ghost.state
+        if state in (GhostState.PARTIAL, GhostState.ACCEPTED) and shown.recorded:
+            taken = shown.ghost.taken
+            if shown.put_in and shown.offer.id in self.tracker.open:
+                if taken > shown.put_in:
+                    self.tracker.extend(shown.offer.id, taken - shown.put_in, self.document, at)
+            elif not shown.put_in:
+                self.tracker.place(shown.offer.id, shown.ghost.span(self.document), at)
+            shown.put_in = taken
+            self.dirty.add(shown.offer.id)
+        if state is GhostState.ACCEPTED:
+            shown.ended_at = at
+            self.ghost = None
+        elif state is GhostState.DEPARTED:
+            self.depart(at)
+
+    # --- ghost text ----------------------------------------------------------------------------
+
+    def show(self, offer: Offer, text: str, start: Position, end: Position, at: float, *, recorded: bool) -> None:
+        """Ghost text is on its way to the screen; what was shown before is superseded."""
+        self.depart(at)
+        self.ghost = Shown(offer, Ghost(text, start, end, self.document), at, recorded)
+
+    def depart(self, at: float) -> None:
+        """The ghost text is gone from the screen. What is typed instead is read a little later."""
+        shown, self.ghost = self.ghost, None
+        if shown is None:
+            return
+        shown.ended_at = at
+        if shown.recorded and not shown.put_in:
+            self.departed.append(shown)
+
+    def settle_departed(self, at: float, by: SettledBy = SettledBy.SUPERSEDED) -> None:
+        """Record ignored ghost text together with what was typed in its place."""
+        departed, self.departed = self.departed, []
+        for shown in departed:
+            typed = shown.ghost.typed(self.document)
+            self.settled.append(
+                Settlement(
+                    shown.offer.id, Outcome.IGNORED, by, now(),
+                    typed=_unix(typed) or None, shown_ms=shown.shown_ms(at), deleted_chars=len(shown.offer.offered),
+                )
+            )  # fmt: skip
+
+    # --- settling ------------------------------------------------------------------------------
+
+    def settle_due(self, at: float, quiet: float, limit: float, occasion: SettledBy | None = None) -> None:
+        """Settle what is due now: by quiet or limit, or on the occasion of a save or close."""
+        if self.departed and (occasion is not None or at - self.changed_at >= DEPARTED_QUIET_SECONDS):
+            self.settle_departed(at)
+        for offer_id, by in self.tracker.due(at, quiet, limit, occasion):
+            self._settle_tracked(offer_id, by)
+
+    def saved(self, at: float, quiet: float, limit: float) -> None:
+        """The document was saved: settles, if a person saved it."""
+        autosave, self.autosave = self.autosave, False
+        if not autosave:
+            self.settle_due(at, quiet, limit, SettledBy.SAVE)
+
+    def closed(self, at: float, quiet: float, limit: float) -> None:
+        """The document was closed: everything here settles."""
+        self.depart(at)
+        self.settle_due(at, quiet, limit, SettledBy.CLOSE)
+        for offer_id in list(self.pending):
+            self.drop_pending(offer_id, SettledBy.CLOSE)
+
+    def drop_pending(self, offer_id: str, by: SettledBy, outcome: Outcome = Outcome.CENSORED) -> None:
+        """An offer that never stood in the document: declined (rejected), or lost (censored)."""
+        pending = self.pending.pop(offer_id, None)
+        if pending is not None:
+            deleted = len(pending.offer.offered) if outcome is Outcome.REJECTED else 0
+            self.settled.append(Settlement(offer_id, outcome, by, now(), deleted_chars=deleted))
+
+    def reject_ghost(self, at: float) -> None:
+        """The user declined the ghost text in words (`redraft.reject`)."""
+        shown, self.ghost = self.ghost, None
+        if shown is not None and shown.recorded and not shown.put_in:
+            self.settled.append(
+                Settlement(
+                    shown.offer.id, Outcome.REJECTED, SettledBy.COMMAND, now(),
+                    shown_ms=shown.shown_ms(at), deleted_chars=len(shown.offer.offered),
+                )
+            )  # fmt: skip
+
+    def reject(self, offer_id: str) -> None:
+        """The user declined an offer that stands (`redraft.reject`)."""
+        tracked = self.tracker.open.pop(offer_id)
+        self.dirty.discard(offer_id)
+        deleted = len(_unix(tracked.span.offered))
+        self.settled.append(Settlement(offer_id, Outcome.REJECTED, SettledBy.COMMAND, now(), deleted_chars=deleted))
+
+    def _settle_tracked(self, offer_id: str, by: SettledBy) -> None:
+        tracked = self.tracker.open[offer_id]
+        span = tracked.span
+        judged = self.tracker.settle(offer_id, self.document)
+        self.dirty.discard(offer_id)
+        if judged.outcome is Outcome.CENSORED:
+            self.settled.append(Settlement(offer_id, judged.outcome, by, now()))
+            return
+        offered, kept = _unix(span.offered), None if judged.kept is None else _unix(judged.kept)
+        surviving = 0
+        if judged.kept_chars:
+            pieces = (span.offered[s.a : s.b] for s in span.segments if isinstance(s, Kept))
+            surviving = len(offered) if judged.outcome is Outcome.ACCEPTED else sum(len(_unix(p)) for p in pieces)
+        first = None if tracked.first_change_at is None else 1000 * (tracked.first_change_at - tracked.placed_at)
+        self.settled.append(
+            Settlement(
+                offer_id, judged.outcome, by, now(),
+                kept=kept, offered=offered if span.rest else None,
+                typed=None,
+                kept_chars=surviving, modified_chars=max(0, len(kept or "") - surviving),
+                deleted_chars=len(offered) - surviving, appended_chars=judged.appended_chars,
+                first_change_ms=first,
+            )
+        )  # fmt: skip
+
+    # --- a restart -----------------------------------------------------------------------------
+
+    def resume(self, offer_id: str, state: str, at: float) -> bool:
+        """Take up an offer of a server that is gone. False: it cannot be found again, and is censored."""
+        try:
+            tracked = Tracked.from_json(state, at)
+            span = resumed(tracked.span, self.document)
+        except (ValueError, KeyError, TypeError, IndexError):
+            span = None
+        if span is None:
+            self.settled.append(Settlement(offer_id, Outcome.CENSORED, SettledBy.RESTART, now()))
+            return False
+        tracked.span = span
+        self.tracker.resume(offer_id, tracked)
+        self.dirty.add(offer_id)
+        return True
+
+
+def _unix(text: str) -> str:
+    """A document's text with the line ends that the store uses."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,0 +1,95 @@
+"""Settings of a session: `initializationOptions`, restricted by the workspace.
+
+A cloned repository must not switch recording on or send code elsewhere: `record`, `host` and the
+rewrites come from the client's `initializationOptions` (the user's own settings); what arrives
+through `workspace/configuration` can only take away. Unknown keys and wrong types are refused, so
+that consent is never given by a typo.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from learner.config import HostConfig
+from learner.exceptions import ConfigError
+from learner.prompt import DEFAULT_REWRITES
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """Refuses unknown keys; names are camelCase on the wire."""
+
+
+class Settle(_Strict, frozen=True):
+    """When an offer that was put in counts as finished."""
+
+    quiet_seconds: Seconds = 60.0
+    """No change in or next to it for this long, and the cursor elsewhere."""
+    limit_seconds: Seconds = 1800.0
+    """This long after it was put in, whatever happens."""
+
+
+class InlineCompletion(_Strict, frozen=True):
+    """Ghost text."""
+
+    enabled: bool = True
+    languages: list[Name] | None = None
+    """Language ids where it is offered; null for all."""
+    debounce_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 150
+
+
+class RewriteSetting(_Strict, frozen=True):
+    """An entry of the rewrite menu."""
+
+    title: Name
+    instruction: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
+
+
+class Settings(_Strict, frozen=True):
+    """`initializationOptions`."""
+
+    record: bool | None = None
+    """True: the client says that its user consented. False: never record. Null: the store's word."""
+    host: HostConfig = HostConfig()
+    settle: Settle = Settle()
+    inline_completion: InlineCompletion = InlineCompletion()
+    rewrites: list[RewriteSetting] = msgspec.field(
+        default_factory=lambda: [RewriteSetting(title=r.title, instruction=r.instruction) for r in DEFAULT_REWRITES]
+    )
+    bandit: Name | None = None
+
+
+def from_client(options: object) -> Settings:
+    """Settings from `initializationOptions` (null for the defaults).
+
+    Raises ConfigError that names the key and what was expected.
+    """
+    try:
+        return msgspec.convert({} if options is None else options, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"initializationOptions: {error}") from error
+
+
+def restrict(settings: Settings, workspace: Any) -> Settings:
+    """Apply what the workspace says (section `redraft`), which can only take away.
+
+    Anything else in it, and anything malformed, changes nothing.
+    """
+    if not isinstance(workspace, dict):
+        return settings
+    inline = settings.inline_completion
+    said = workspace.get("inlineCompletion")
+    if isinstance(said, dict):
+        languages = said.get("languages")
+        if said.get("enabled") is False:
+            inline = msgspec.structs.replace(inline, enabled=False)
+        if isinstance(languages, list):
+            allowed = [x for x in languages if isinstance(x, str)]
+            kept = allowed if inline.languages is None else [x for x in inline.languages if x in allowed]
+            inline = msgspec.structs.replace(inline, languages=kept)
+    record = False if workspace.get("record") is False else settings.record
+    return msgspec.structs.replace(settings, inline_completion=inline, record=record)
