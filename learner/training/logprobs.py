@@ -53,9 +53,9 @@ class _ChunkedLogprobs(torch.autograd.Function):
             with torch.set_grad_enabled(wanted):
                 logits = project(leaf).float()
                 chosen = logits.gather(-1, targets[part, None])[:, 0] - logits.logsumexp(-1)
+                if slopes is not None:
+                    (slopes[part],) = torch.autograd.grad(chosen.sum(), leaf)
             logprobs[part] = chosen.detach()
-            if slopes is not None:
-                (slopes[part],) = torch.autograd.grad(chosen.sum(), leaf)
         ctx.save_for_backward(*(() if slopes is None else (slopes,)))
         return logprobs
 

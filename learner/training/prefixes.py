@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 BUDGET_BYTES = 2 * 2**30
@@ -27,7 +27,7 @@ def cache_argument(model: Any) -> str:
 
 def _parameters(model: Any) -> Mapping[str, inspect.Parameter]:
     """Arguments of the causal language model inside peft's and accelerate's wrappers."""
-    while hasattr(model, "peft_config") or not hasattr(model, "get_output_embeddings"):
+    while not isinstance(model, PreTrainedModel):
         model = model.get_base_model() if hasattr(model, "get_base_model") else model.module
     return inspect.signature(type(model).forward).parameters
 

@@ -29,6 +29,7 @@ from learner.training.dataset import Row
 from learner.training.logprobs import Text, answer_head, token_logprobs
 from learner.training.prefixes import Prefixes
 from learner.training.reference import Reference
+from learner.training.sampler import GroupedSampler
 from learner.training.settings import LEARNING_RATE, TrainSettings
 
 STEP_TOKENS = 4096
@@ -91,9 +92,10 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         self._needs = frozenset(feedback.needs)
         self._whole = policy.prefixes is None
         self._activated = bool(policy.invocation) and self._whole
-        lengths = [batches.length(r, self._needs, from_start=not self._whole) for r in self.rows]
+        self._lengths = [batches.length(r, self._needs, from_start=not self._whole) for r in self.rows]
+        self._batch_size = settings.batch_size
         per_row = max(len(batches.answers(r, self._needs)) for r in self.rows)
-        micro = min(settings.batch_size, max(1, STEP_TOKENS // (max(lengths) * per_row)))
+        micro = min(settings.batch_size, max(1, STEP_TOKENS // (max(self._lengths) * per_row)))
         micro = max(n for n in range(1, micro + 1) if settings.batch_size % n == 0)
         # with shared prompts every token that runs is the adapter's, so a plain LoRA computes the
         # same without masking; the folder's settings say what it is
@@ -102,7 +104,7 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
             model=policy.causal_lm,
             args=_arguments(settings, feedback, len(self.rows), micro, folder, policy.device),
             data_collator=_collate,
-            train_dataset=Dataset.from_dict({"row": list(range(len(self.rows))), "length": lengths}),
+            train_dataset=Dataset.from_dict({"row": list(range(len(self.rows)))}),
             processing_class=policy.tokenizer,
             peft_config=config,
         )
@@ -117,6 +119,9 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
 
     def _set_signature_columns_if_needed(self) -> None:
         self._signature_columns = ["row"]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:
+        return GroupedSampler(self._lengths, self._batch_size, self.args.seed)
 
     def _send_telemetry(self) -> None:
         """Nobody is told."""
@@ -201,7 +206,6 @@ def _arguments(
         warmup_steps=max(1, round(WARMUP * steps)),
         weight_decay=0.0,
         max_grad_norm=1.0,
-        train_sampling_strategy="group_by_length",
         seed=settings.seed,
         use_cpu=device.type == "cpu",
         bf16=False,  # the weights are in the right format already (learner.training.precision)
