@@ -18,7 +18,11 @@ FUZZY_CHARS = 24
 FUZZY_SCORE = 85.0
 """Likeness, in percent, from which a stretch counts as the text; a second one makes it ambiguous."""
 FUZZY_REACH = 100_000
-"""Characters before and after the old place that are searched by likeness."""
+"""Characters before and after the old place that are searched by likeness, at most."""
+FUZZY_EFFORT = 4e11
+"""Reach times the square of the text's length, at most: about 0.2 s. The search takes that long."""
+FUZZY_LONGEST = 10_000
+"""A longer text is not looked for by likeness."""
 ANCHOR_CHARS = 12
 """The ends of a changed text are looked for by this many of its characters."""
 
@@ -37,10 +41,11 @@ def reanchor(text: str, near: int, region: str) -> tuple[int, int] | None:
         at = text.find(region)
         if at >= 0:
             return None if text.find(region, at + 1) >= 0 else (at, at + len(region))
-    if len(region.strip()) < FUZZY_CHARS:
+    if len(region.strip()) < FUZZY_CHARS or len(region) > FUZZY_LONGEST:
         return None
-    begin = max(0, near - FUZZY_REACH)
-    found = _alike(text[begin : near + len(region) + FUZZY_REACH], region)
+    reach = min(FUZZY_REACH, int(FUZZY_EFFORT / len(region) ** 2))
+    begin = max(0, near - reach)
+    found = _alike(text[begin : near + len(region) + reach], region)
     return found and (begin + found[0], begin + found[1])
 
 
@@ -62,7 +67,7 @@ def resumed(span: Span, document: Document) -> Span | None:
     if start == near and text[start:end] == old and span.outer_end <= document.end:
         return span
     segments: tuple[Segment, ...] = span.segments
-    for step in reversed(Levenshtein.opcodes(old, text[start:end]).as_list()):
+    for step in reversed(list(Levenshtein.opcodes(old, text[start:end]))):
         if step.tag != "equal":
             new = text[start + step.dest_start : start + step.dest_end]
             segments = splice(segments, step.src_start, step.src_end - step.src_start, new)
@@ -90,4 +95,9 @@ def _alike(text: str, region: str) -> tuple[int, int] | None:
     tail = text.rfind(region[-ANCHOR_CHARS:], max(0, end - reach), end + reach)
     start = head if head >= 0 else start
     end = tail + ANCHOR_CHARS if tail >= 0 else end
+    steps = list(Levenshtein.opcodes(region, text[start:end]))
+    if steps and steps[0].tag == "insert":  # the stretch is as long as the region: it may take in more
+        start += steps[0].dest_end - steps[0].dest_start
+    if steps and steps[-1].tag == "insert":
+        end -= steps[-1].dest_end - steps[-1].dest_start
     return (start, end) if start < end and fuzz.ratio(region, text[start:end]) >= FUZZY_SCORE - 10 else None

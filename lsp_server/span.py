@@ -164,7 +164,7 @@ class Span:
         `earlier` is the span before them; `reader` reads the document after them. An undo takes
         the offer away in one go: the whole of an insertion, or a rewrite as it was put in, and
         what stood before stands again. From then on the offer is rejected, whatever else is
-        written there, until a redo brings back exactly what was undone.
+        written there, until a redo brings back exactly what was undone, or all of the offer stands.
         """
         if self is earlier:
             return self
@@ -173,7 +173,7 @@ class Span:
             if text and self._stands(text, reader):
                 ends = (self.outer_start, self.outer_start, self.outer_end, self.outer_end)
                 return replace(self._with(ends, earlier.undone.segments, 0, 0), undone=None)
-            return self
+            return replace(self, undone=None) if self._stands(self.offered, reader) else self
         if not self._undoes(earlier, reader):
             return self
         alone = earlier.before == earlier.after == 0
@@ -250,14 +250,11 @@ class Span:
         at_edge = (at == self.end and change.start < at) or (at == self.start and change.end > at)
         if at_edge and covered[2] > len(change.removed) - covered[2]:
             return 2
-        if at == self.end:
-            tail = self.segments[-1] if self.segments else None
-            if not (isinstance(tail, Kept) and tail.b == len(self.offered)):
-                return 2
-        if at == self.start:
-            head = self.segments[0] if self.segments else None
-            if not (isinstance(head, Kept) and head.a == 0):
-                return 2
+        survivors = [s for s in self.segments if isinstance(s, Kept)]
+        if not survivors or (at == self.end and survivors[-1].b < len(self.offered)):
+            return 2
+        if at == self.start and survivors[0].a > 0:
+            return 2
         return 3 if at == self.end else 1
 
     @staticmethod

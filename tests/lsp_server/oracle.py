@@ -143,12 +143,11 @@ class Oracle:
         over_the_edge = (at == end and change[0] < at) or (at == start and change[1] > at)
         if over_the_edge and 2 * covered.count(PLACE) > len(covered):
             return PLACE
-        placed = [c for c in self.chars if c.zone == PLACE]
-        if not placed:
+        if not self.survivors:
             return PLACE
         if at == end:
-            return AFTER if placed[-1].origin == len(self.offered) - 1 else PLACE
-        return BEFORE if placed[0].origin == 0 else PLACE
+            return AFTER if self.survivors[-1] == len(self.offered) - 1 else PLACE
+        return BEFORE if self.survivors[0] == 0 else PLACE
 
     def heal(self) -> None:
         """Inserted text that equals what was deleted just there is the offer's again."""
