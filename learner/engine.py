@@ -139,6 +139,8 @@ class Engine:
             watchdog.cancel()
         if stage != "ready":
             _end(process)
+            if spec.socket is not None:
+                Path(spec.socket).unlink(missing_ok=True)
             said = tail.text() or f"it ended with status {process.returncode}"
             if not stage and spec.use == "xllamacpp":
                 raise _NoWheelError(said)

@@ -115,13 +115,15 @@ async def ensure_host(
     """
     if config.host.url is not None:
         return Endpoint(config.host.url, None, config.host.api_key)
-    endpoint, _ = await _find(paths)
+    before = published(paths)
+    endpoint, health = await _find(paths)
     if endpoint is not None:
         return endpoint
     private_folder(paths.runtime)
     deadline = time.monotonic() + seconds
     async with _locked(paths.runtime / "start.lock", deadline):
-        endpoint, health = await _find(paths)
+        if health is not _Health.FROZEN or published(paths) != before:  # meanwhile somebody may have started one
+            endpoint, health = await _find(paths)
         if endpoint is not None:
             return endpoint
         failure = _recent_failure(paths)
