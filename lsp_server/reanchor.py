@@ -18,11 +18,9 @@ FUZZY_CHARS = 24
 FUZZY_SCORE = 85.0
 """Likeness, in percent, from which a stretch counts as the text; a second one makes it ambiguous."""
 FUZZY_REACH = 100_000
-"""Characters before and after the old place that are searched by likeness, at most."""
-FUZZY_EFFORT = 4e11
-"""Reach times the square of the text's length, at most: about 0.2 s. The search takes that long."""
-FUZZY_LONGEST = 10_000
-"""A longer text is not looked for by likeness."""
+"""Characters before and after the old place that are searched by likeness."""
+FUZZY_LONGEST = 3000
+"""A longer text is not looked for by likeness: the search grows with its cube (0.4 s at this length)."""
 ANCHOR_CHARS = 12
 """The ends of a changed text are looked for by this many of its characters."""
 
@@ -43,9 +41,8 @@ def reanchor(text: str, near: int, region: str) -> tuple[int, int] | None:
             return None if text.find(region, at + 1) >= 0 else (at, at + len(region))
     if len(region.strip()) < FUZZY_CHARS or len(region) > FUZZY_LONGEST:
         return None
-    reach = min(FUZZY_REACH, int(FUZZY_EFFORT / len(region) ** 2))
-    begin = max(0, near - reach)
-    found = _alike(text[begin : near + len(region) + reach], region)
+    begin = max(0, near - FUZZY_REACH)
+    found = _alike(text[begin : near + len(region) + FUZZY_REACH], region)
     return found and (begin + found[0], begin + found[1])
 
 
