@@ -152,7 +152,8 @@ async def reject(server: RedraftServer, params: types.ExecuteCommandParams) -> A
 
 
 async def status(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
-    """Say what is going on."""
+    """Say what is going on, once everything that happened before is written down."""
+    await server.assistant.recorded()
     return await server.assistant.status()
 
 
