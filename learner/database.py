@@ -36,6 +36,8 @@ CHECKPOINT_EVERY = 1000
 """Commits of one process between its checkpoints: some 20 MB of WAL."""
 WAL_BYTES = 16_000_000
 """What a WAL file is cut back to when it starts again."""
+SMALLEST = 512
+"""Bytes of the smallest database there can be."""
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.rclone"})
 """File systems without shared memory between machines, where a WAL does not work."""
 _creating = threading.Lock()
@@ -69,6 +71,7 @@ class SharedDatabase:
             private_folder(path.parent)
             _make_private(path)
             if path.stat().st_size:
+                # before anything can be written: a newer or damaged file stays as it is
                 with contextlib.closing(_connect_to_read(path, busy_seconds)) as connection:
                     _refuse_newer(Database(connection), path)
             connection = _connect(path, busy_seconds)
@@ -202,6 +205,8 @@ def _connect_to_read(path: Path, busy_seconds: float) -> sqlite3.Connection:
     """A connection that cannot write, and does not checkpoint when it is closed."""
     if not path.exists():
         raise StoreError(f"there is no database at {path}: nothing was recorded or imported yet")
+    if 0 < path.stat().st_size < SMALLEST:  # SQLite would take it for an empty one
+        raise sqlite3.DatabaseError("file is not a database")
     connection = _connect(f"{path.absolute().as_uri()}?mode=ro", busy_seconds, uri=True)
     try:
         try:

@@ -72,7 +72,7 @@ class Store(SharedDatabase):
                 return False
             insert(db, "outcomes", row)
             if decision_id is not None:
-                self._settle_decision(decision_id)
+                self.settle_decision(decision_id)
         return True
 
     def close_decision(self, decision_id: str, closed_at: float | None = None) -> None:
@@ -82,9 +82,9 @@ class Store(SharedDatabase):
                 "UPDATE decisions SET closed_at = ? WHERE id = ? AND closed_at IS NULL",
                 [now() if closed_at is None else closed_at, decision_id],
             )
-            self._settle_decision(decision_id)
+            self.settle_decision(decision_id)
 
-    def _settle_decision(self, decision_id: str) -> None:
+    def settle_decision(self, decision_id: str) -> None:
         """Record the bandit's loss of a decision once it is closed and all its offers are settled."""
         execute = self.db.execute
         decision = execute(
