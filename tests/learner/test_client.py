@@ -14,6 +14,7 @@ from learner.config import Config
 from learner.engine import Engine
 from learner.exceptions import HostError, HostProtocolError, UnknownArmError
 from learner.records import Message, Prompt
+from learner.serving import PrivateHost
 
 TOKENS = 6
 
@@ -139,6 +140,22 @@ async def test_no_arm_is_ever_answered_from_anothers_cache(client: HostClient) -
         # the whole prompt anew or one token of it, which differ by rounding.
         tolerance = 0.02 if "plain-1" in (before, arm) else 0.0
         assert values(answer) == pytest.approx(values(alone[arm]), abs=tolerance), (before, arm)
+
+
+async def test_no_arm_is_answered_from_a_prompt_that_another_arm_left_in_memory(tmp_path: Path) -> None:
+    """With one slot, a second prompt pushes the first out; llama.cpp's RAM cache would bring it back for any arm."""
+    arms = make_arms(tmp_path)
+    other = Prompt((Message("system", "You know mountains. " * 4), Message("user", "Which is the tallest of Africa?")))
+    with PrivateHost(arms, Config(slots=1, context=512)) as endpoint:
+        async with HostClient(endpoint) as client:
+            for arm, before in itertools.permutations((None, "a-1", "plain-1"), 2):
+                await ask(client, arm, other)
+                alone = await ask(client, arm)
+                await ask(client, before)
+                await ask(client, arm, other)
+                after = await ask(client, arm)
+                assert after.text == alone.text, (before, arm)
+                assert values(after) == pytest.approx(values(alone), abs=0.02), (before, arm)
 
 
 async def test_another_arm_on_the_same_prompt_reads_five_tokens(client: HostClient) -> None:
