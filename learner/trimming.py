@@ -16,6 +16,10 @@ LOOP_CHARS = 200
 """The paper trims an answer that repeats itself for this many characters (section "Experiments")."""
 
 
+LONGEST_UNIT = 5000
+"""Longer repeated units are not looked for, which bounds the time by the length of the text."""
+
+
 def trim(text: str, task: Task) -> str:
     """Trim an answer: fences and preambles around it, white space at its end, endless repetition.
 
@@ -26,7 +30,7 @@ def trim(text: str, task: Task) -> str:
     if task is Task.COMPLETION:
         return text.rstrip()
     fenced = _FENCE.match(text)
-    if fenced:
+    if fenced and "```" not in fenced[1]:  # two blocks with prose between them are not one fence
         text = fenced[1]
     return _PREAMBLE.sub("", text).strip()
 
@@ -36,10 +40,10 @@ def without_loop(text: str) -> str:
 
     A list whose items differ is no loop; the unit may be up to half of the repeated stretch.
     """
-    if len(text) < LOOP_CHARS:
-        return text
     tail = text.rstrip()
-    for unit in range(1, len(tail) // 2 + 1):
+    if len(tail) < LOOP_CHARS:
+        return text
+    for unit in range(1, min(len(tail) // 2, LONGEST_UNIT) + 1):
         repeats = 1
         piece = tail[-unit:]
         while tail.endswith(piece, 0, len(tail) - repeats * unit):
