@@ -137,11 +137,18 @@ def align(kept: Ids, offered: Ids) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
 
 
 def with_prepared(
-    data: Tokenised, prepared: Prepared, tokenizer: Any, settings: TrainSettings, plugin: str
+    data: Tokenised,
+    prepared: Prepared,
+    tokenizer: Any,
+    settings: TrainSettings,
+    plugin: str,
+    *,
+    sampled_tokens: int,
 ) -> Tokenised:
     """The rows with what `prepare` made of their edits.
 
-    A candidate of the full sampled length did not end by itself, so it gets no end-of-text.
+    A candidate of `sampled_tokens`, the most that were drawn, did not end by itself, so it gets no
+    end-of-text.
     Raises PluginError when the shapes do not fit the edits.
     """
     _check_prepared(data, prepared, plugin)
@@ -150,7 +157,7 @@ def with_prepared(
     left_out = Counter(data.left_out)
     for i, (row, edit) in enumerate(zip(data.rows, data.edits, strict=True)):
         known = {edit.offered: row.offered, **({edit.kept: row.kept} if edit.kept and row.kept else {})}
-        texts = tuple(known.get(t) or _candidate(t, tokenizer, settings) for t in prepared.candidates[i])
+        texts = tuple(known.get(t) or _candidate(t, tokenizer, sampled_tokens) for t in prepared.candidates[i])
         if any(len(t) > settings.max_answer_tokens for t in texts):
             left_out[f"a candidate is longer than {settings.max_answer_tokens} tokens"] += 1
             continue
@@ -160,10 +167,9 @@ def with_prepared(
     return Tokenised(tuple(rows), tuple(used), dict(left_out))
 
 
-def _candidate(text: str, tokenizer: Any, settings: TrainSettings) -> Ids:
-    ids = answer_ids(text, tokenizer, ended=True)
-    full = len(ids) - 1 >= settings.max_answer_tokens
-    return tuple(ids[:-1] if full else ids)
+def _candidate(text: str, tokenizer: Any, sampled_tokens: int) -> Ids:
+    ids = answer_ids(text, tokenizer, ended=False)
+    return tuple(ids if len(ids) >= sampled_tokens else answer_ids(text, tokenizer, ended=True))
 
 
 def _check_prepared(data: Tokenised, prepared: Prepared, plugin: str) -> None:

@@ -89,6 +89,7 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         self.feedback = feedback
         self.policy = policy
         self.losses: list[float] = []
+        self.tokens = 0  # answer tokens that were scored
         self._needs = frozenset(feedback.needs)
         self._whole = policy.prefixes is None
         self._activated = bool(policy.invocation) and self._whole
@@ -134,6 +135,7 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         """What the loss sees of these rows under `model`."""
 
         def score(texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
+            self.tokens += sum(len(t.answer) for t in texts)
             return token_logprobs(
                 model, texts, device=self.args.device, prefixes=self.policy.prefixes, activated=self._activated
             )
