@@ -74,7 +74,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     feedback: tuple[str, ...] = ("sft", "dpo", "rl", "early_ensemble")
     disabled_plugins: tuple[str, ...] = ()
     threads: int = 0
-    """Threads of the model host; 0 lets it use every core."""
+    """Threads of the model host; 0 leaves one core free, without which any other load slows it many times over."""
     slots: int = 4
     context: int = 4096
     """Tokens of context per slot."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from enum import Enum
 from pathlib import Path
@@ -249,7 +250,8 @@ def host_status(paths: Paths) -> dict[str, Any] | None:
         return None
     status = msgspec.to_builtins(found)
     del status["key"], status["process_started"]
-    health = asyncio.run(_probe(found.endpoint))
+    with ThreadPoolExecutor(1) as aside:  # so that it may be called where a loop runs
+        health = aside.submit(asyncio.run, _probe(found.endpoint)).result()
     return {**status, "health": health.value, "uptime_s": round(time.time() - found.started_at, 1)}
 
 

@@ -58,12 +58,15 @@ def completion(before: str, line: str, language: str) -> Prompt:
 
     `before` is the document up to the current line, of which the last `COMPLETION_CONTEXT`
     characters are shown; `line` is the current line up to the cursor, given to the model as the
-    beginning of its answer, so that the arm changes nothing before it.
+    beginning of its answer, so that the arm changes nothing before it. Its indentation is shown with
+    the document instead: at the start of an answer it would melt with the line break of the invocation
+    into one token, and an activated LoRA would silently not act.
     """
-    context = before[-COMPLETION_CONTEXT:]
+    start = line.lstrip()
+    context = (before + line[: len(line) - len(start)])[-COMPLETION_CONTEXT:]
     what = f"Continue this {language} text." if language else "Continue this text."
     body = f"{what} Answer with what comes next.\n\n{context}" if context.strip() else f"{what}\n"
-    return Prompt((Message("system", SYSTEM), Message("user", body)), prefill=line)
+    return Prompt((Message("system", SYSTEM), Message("user", body)), prefill=start)
 
 
 def render(prompt: Prompt, tokenizer: Any) -> str:

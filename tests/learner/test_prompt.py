@@ -55,6 +55,12 @@ def test_completion_gives_the_line_to_the_model_as_its_beginning():
     assert "y = " not in prompt.messages[-1].content
 
 
+def test_completion_shows_the_indentation_with_the_document():
+    prompt = completion("def f():\n", "    return ", "python")
+    assert prompt.prefill == "return "
+    assert prompt.messages[-1].content.endswith("def f():\n    ")
+
+
 def test_completion_shows_only_the_end_of_a_long_document():
     before = "".join(f"line {n}\n" for n in range(2000))
     content = completion(before, "", "").messages[-1].content

@@ -91,12 +91,12 @@ def one_adapter(arms: ArmSet, *names: str) -> ArmSet:
 
 async def test_started_on_demand_private_and_stopped(home: Home) -> None:
     assert published(home.paths) is None
-    assert host_status_in_thread(home) is None
+    assert host_status(home.paths) is None
     endpoint = await home.ensure()
     assert await text(endpoint) != await text(endpoint, "a-1")
     assert published(home.paths) == endpoint
     assert await home.ensure() == endpoint
-    status = await asyncio.to_thread(host_status, home.paths)
+    status = host_status(home.paths)
     assert status is not None
     assert status["adapters"] == ["a-1", "b-1", "plain-1"]
     assert (status["health"], status["left_out"], status["generation"]) == ("well", {}, 1)
@@ -113,10 +113,6 @@ async def test_started_on_demand_private_and_stopped(home: Home) -> None:
     assert not home.paths.host_file.exists()
     assert home.sockets() == []
     assert not stop_host(home.paths)
-
-
-def host_status_in_thread(home: Home) -> object:
-    return host_status(home.paths)  # asks nobody while no host runs, so it may be called from a loop
 
 
 async def test_fifty_simultaneous_starts_give_one_host(home: Home) -> None:
