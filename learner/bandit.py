@@ -204,7 +204,7 @@ def probabilities(weights: Sequence[float], arms: Sequence[Arm]) -> list[float]:
         most = max(0.0, (TRIAL_SHARE - on_floor) / (1 - sum(floors)))
         share = sum(x for x, t in zip(w, trial, strict=True) if t)
         if share > most:
-            rest = 1 - share
+            rest = sum(x for x, t in zip(w, trial, strict=True) if not t)  # 1 - share rounds to more than 0
             steady = len(arms) - on_trial
             w = [
                 x * most / share if t else (x * (1 - most) / rest if rest > 0 else (1 - most) / steady)

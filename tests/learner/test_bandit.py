@@ -225,3 +225,10 @@ class Short:
 def test_a_broken_bandit_is_named_with_what_was_expected(made, message):
     with pytest.raises(PluginError, match=message):
         validate(made, "acme")
+
+
+def test_trial_arms_that_have_all_the_weight_leave_no_rounding_error():
+    arms = [Arm("a", trial=True), Arm("base"), Arm("b", trial=True)]
+    p = probabilities([1.7183347052695268, 0.0, 9.642591503349503], arms)
+    assert sum(p) == pytest.approx(1)
+    assert p[1] == pytest.approx(0.8)
