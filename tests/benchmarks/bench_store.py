@@ -1,0 +1,188 @@
+"""The store against bare sqlite3: recording an edit, opening, choosing, exporting.
+
+    python tests/benchmarks/bench_store.py [ROWS]
+
+Prints JSON rows of name, ours, peer, ratio (ours / peer), limit (the highest ratio that is fine)
+and unit. The peer of a record is one autocommitted INSERT of the same row into one table with the
+same settings; that of opening, `sqlite3.connect` and one SELECT; that of a choice, the same choice
+with the bandit's state folded anew; that of the export's memory, the size of the file it writes.
+On a busy machine p99 is the scheduler's (a step of 4 ms): run it under `chrt -f 1` to see ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import resource
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from learner import bandit, cost, exchange
+from learner.records import Decision, Message, Offer, Outcome, Prompt, SettledBy, Settlement, Task, new_id, now
+from learner.store import EDIT_COLUMNS, Store
+
+WORDS = "the quick brown fox jumps over the lazy dog and runs away from all of it"
+TEXT = ". ".join([WORDS] * 7)
+"""About 500 characters, a paragraph."""
+PROMPT = Prompt((Message("system", "Answer with the text itself."), Message("user", f"Make it shorter.\n\n{TEXT}")))
+KEPT = TEXT.replace("lazy", "sleepy", 2)
+RECORDS = 600
+"""Edits recorded per measurement: p99 stands on the slowest six."""
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which a share of the values lies."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def timed(act: Callable[[], object], times: int) -> list[float]:
+    """Milliseconds of each of `times` calls."""
+    took = []
+    for _ in range(times):
+        started = time.perf_counter()
+        act()
+        took.append((time.perf_counter() - started) * 1e3)
+    return took
+
+
+def fill(path: Path, rows: int) -> None:
+    """Make a store with that many settled edits of a paragraph each, by set operations."""
+    numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) "
+    with Store.open(path) as store, store.transaction() as db:
+        db.execute(
+            "INSERT INTO decisions (id, task, arm, propensity, bandit, document, chosen_at, closed_at) "
+            f"{numbers} SELECT 'd' || i, 'rewrite', 'base', 0.5, 'thompson', 'file:///' || (i / 20), i, i FROM n"
+        )
+        db.execute(
+            "INSERT INTO offers (id, decision_id, created_at, task, language, document, workspace, author, origin,"
+            " version, range, instruction, prompt, prompt_version, generated, offered, finish_reason, prompt_tokens,"
+            " completion_tokens, latency_ms, arm, base_model, engine) "
+            f"{numbers} SELECT 'o' || i, 'd' || i, i, 'rewrite', 'markdown', 'file:///' || (i / 20), 'file:///w', '',"
+            " 'editor', 1, '[0, 0, 0, 0]', '', ?, '1', ?, ?, 'stop', 100, 100, 10.0, 'base', 'fp', 'llama.cpp' FROM n",
+            [PROMPT.to_json(), TEXT, TEXT],
+        )
+        db.execute(
+            "INSERT INTO outcomes (offer_id, outcome, kept, cost, cost_max, kept_chars, modified_chars, deleted_chars,"
+            f" appended_chars, settled_by, settled_at) {numbers}"
+            " SELECT 'o' || i, 'edited', ?, 0.1, 0.1, 1, 1, 1, 0, 'quiet', i FROM n",
+            [KEPT],
+        )
+        for kind in ("chosen", "settled"):
+            loss = "0.1" if kind == "settled" else "NULL"
+            db.execute(
+                f"INSERT INTO events (kind, decision_id, task, arm, loss) {numbers}"
+                f" SELECT '{kind}', 'd' || i, 'rewrite', 'base', {loss} FROM n"
+            )
+    with Store.open(path) as store:
+        store.checkpoint(truncate=True)
+
+
+def record(store: Store, outcome: Outcome) -> None:
+    """One edit: its choice, its offer, its settlement."""
+    chosen = Decision(
+        new_id(), Task.REWRITE, "base", None, 0.5, "thompson", "file:///bench.md", now(), now()
+    )  # fmt: skip
+    offer = Offer(
+        new_id(), chosen.id, now(), Task.REWRITE, "markdown", chosen.document, "file:///w", 1, (0, 0, 0, 0), PROMPT,
+        "1", TEXT, TEXT, "stop", 100, 100, 10.0, "base", None, "fp", "llama.cpp",
+    )  # fmt: skip
+    store.add_decision(chosen)
+    store.add_offer(offer)
+    kept = TEXT if outcome is Outcome.ACCEPTED else KEPT
+    store.settle(Settlement(offer.id, outcome, SettledBy.QUIET, now(), kept=kept, kept_chars=len(kept)))
+
+
+def bare_inserts(folder: Path, like: tuple[Any, ...], rows: int) -> list[float]:
+    """Milliseconds of single INSERTs of a row of the view into one table that already holds `rows` of them."""
+    with contextlib.closing(sqlite3.connect(folder / "bare.db", isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute(f"CREATE TABLE edits ({', '.join(EDIT_COLUMNS)})")
+        insert = f"INSERT INTO edits VALUES ({', '.join('?' * len(EDIT_COLUMNS))})"
+        db.execute("BEGIN")
+        db.executemany(insert, (like for _ in range(rows)))
+        db.execute("COMMIT")
+        return timed(lambda: db.execute(insert, like), RECORDS)
+
+
+def grown(path: Path, pipe: Any) -> None:
+    """In a process of its own: MB that its memory grows by while it exports, and MB that it exports."""
+
+    class Counter:
+        bytes = 0
+
+        def write(self, text: str) -> int:
+            self.bytes += len(text)
+            return len(text)
+
+    out = Counter()
+    with Store.open(path, read_only=True) as store:
+        next(store.edits(limit=1))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        exchange.export(store, out)  # type: ignore[arg-type]
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    pipe.send(((after - before) / 1024, out.bytes / 1e6))
+
+
+def row(name: str, ours: float, peer: float, limit: float, unit: str) -> dict[str, Any]:
+    """A row of `build/bench.json`."""
+    return {"name": name, "ours": ours, "peer": peer, "ratio": ours / peer, "limit": limit, "unit": unit}
+
+
+def rows(size: int = 10_000) -> list[dict[str, Any]]:
+    """Measure a store of `size` edits; about half a minute at 10,000."""
+    with tempfile.TemporaryDirectory() as name:
+        return list(_measure(Path(name), size))
+
+
+def _measure(folder: Path, size: int) -> Iterator[dict[str, Any]]:
+    path = folder / "home" / "edits.db"
+    fill(path, size)
+    at = f"at {size:,} rows"
+
+    here, there = get_context("fork").Pipe()
+    child = get_context("fork").Process(target=grown, args=(path, there))
+    child.start()
+    memory, written = here.recv()
+    child.join()
+    yield row(f"export: memory {at}", memory, written, 0.5, "MB")
+
+    opened = timed(lambda: Store.open(path).close(), 50)
+    plain = timed(lambda: sqlite3.connect(path).execute("SELECT count(*) FROM sqlite_master").connection.close(), 50)
+    yield row(f"open {at}, p50", percentile(opened, 0.5), percentile(plain, 0.5), 50, "ms")
+
+    cost.paper_tokens("the first edit of a process loads nltk; that is not measured here")
+    with Store.open(path) as store:
+        like = store.read(f"SELECT {', '.join(EDIT_COLUMNS)} FROM edits LIMIT 1")[0]
+        bare = bare_inserts(folder, like, size)
+        gc.collect()
+        for outcome in (Outcome.ACCEPTED, Outcome.EDITED):
+            took = timed(lambda kind=outcome: record(store, kind), RECORDS)  # type: ignore[misc]
+            for share in (0.5, 0.99):
+                what = f"record an edit ({outcome}) {at}, p{share * 100:.0f}"
+                yield row(what, percentile(took, share), percentile(bare, share), 80, "ms")
+
+        thompson, arms = bandit.load("thompson"), [bandit.Arm("base"), bandit.Arm("sft", ("sft-1",))]
+        context, rng = bandit.Context(Task.REWRITE), Random(1)
+        store.bandit_state()  # caches
+        cached = timed(lambda: bandit.choose(thompson, context, arms, store.bandit_state(), rng), 100)
+        anew = timed(lambda: bandit.choose(thompson, context, arms, store.bandit_state(rebuild=True), rng), 3)
+        yield row(f"choose {at}, p50", percentile(cached, 0.5), percentile(anew, 0.5), 0.2, "ms")
+
+
+def main() -> None:
+    """Print the rows as JSON."""
+    json.dump(rows(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000), sys.stdout, indent=1)
+    print()
+
+
+if __name__ == "__main__":
+    main()
