@@ -207,7 +207,7 @@ def probabilities(weights: Sequence[float], arms: Sequence[Arm]) -> list[float]:
             rest = sum(x for x, t in zip(w, trial, strict=True) if not t)  # 1 - share rounds to more than 0
             steady = len(arms) - on_trial
             w = [
-                x * most / share if t else (x * (1 - most) / rest if rest > 0 else (1 - most) / steady)
+                most * (x / share) if t else (1 - most) * (x / rest if rest > 0 else 1 / steady)
                 for x, t in zip(w, trial, strict=True)
             ]
     left = 1 - sum(floors)
