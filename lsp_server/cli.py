@@ -1,4 +1,4 @@
-"""`redraft-lsp`: the language server, over stdio (default), TCP or a WebSocket on loopback."""
+"""`redraft-lsp`: the language server, over stdio (default) or TCP on loopback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import click
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning")
 @click.version_option(package_name="redraft")
 def main(stdio: bool, tcp: int | None, log_file: str | None, log_level: str) -> None:
-    r"""The language server of Redraft; editors start it.
+    """The language server of Redraft; editors start it.
 
     \b
     Examples:
@@ -32,14 +32,12 @@ def main(stdio: bool, tcp: int | None, log_file: str | None, log_level: str) -> 
         handlers=[logging.FileHandler(log_file) if log_file else logging.StreamHandler(sys.stderr)],
     )
     if log_level != "debug":
-        logging.getLogger("pygls").setLevel(logging.ERROR)  # it logs whole messages, and so the user's text
+        logging.getLogger("pygls").setLevel(logging.CRITICAL)  # it logs whole messages, and so the user's text
+    from lsp_server import transport
     from lsp_server.server import RedraftServer
 
     server = RedraftServer()
-    if tcp:
-        server.start_tcp("127.0.0.1", tcp)
-    else:
-        server.start_io()
+    sys.exit(transport.tcp(server, tcp) if tcp else transport.stdio(server))
 
 
 if __name__ == "__main__":

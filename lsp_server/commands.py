@@ -11,8 +11,10 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
 from learner.exceptions import RedraftError
-from learner.records import now
+from learner.records import SettledBy, now
 from lsp_server import drafting
+from lsp_server import status as states
+from lsp_server.protocol import plain
 
 if TYPE_CHECKING:
     from lsp_server.server import RedraftServer
@@ -97,20 +99,9 @@ def arguments(params: types.ExecuteCommandParams, kind: type[A]) -> A:
     try:
         if len(given) > 1:
             raise msgspec.ValidationError(f"expected one object, got {len(given)} arguments")
-        return msgspec.convert(_plain(given[0]) if given else {}, kind)
+        return msgspec.convert(plain(given[0]) if given else {}, kind)
     except msgspec.ValidationError as error:
         raise JsonRpcInvalidParams(f"{params.command}: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    """What pygls made of JSON objects (named tuples, attrs) as plain containers again."""
-    if hasattr(value, "_asdict"):
-        return {k: _plain(v) for k, v in value._asdict().items()}
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value
 
 
 async def rewrite(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
@@ -130,20 +121,15 @@ async def draft(server: RedraftServer, params: types.ExecuteCommandParams) -> An
 async def accept(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
     """The client put ghost text in; VS Code sends the change first. The text alone decides what it was."""
     given = arguments(params, OfferArguments)
-    for session in server.assistant.sessions.values():
-        if given.offer_id in session.tracker.open:
-            return {"accepted": True}
-        if session.ghost is not None and session.ghost.offer.id == given.offer_id:
-            return {"accepted": session.ghost.put_in > 0}
-    return {"accepted": False}
+    sessions = server.assistant.sessions.values()
+    return {"accepted": any(given.offer_id in session.tracker.open for session in sessions)}
 
 
 async def reject(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
     """The user declines an offer: ghost text goes, a text that stands is taken out again."""
     given = arguments(params, OfferArguments)
     for session in server.assistant.sessions.values():
-        if session.ghost is not None and session.ghost.offer.id == given.offer_id:
-            session.reject_ghost(time.monotonic())
+        if session.reject_ghost(given.offer_id, time.monotonic()):
             server.assistant.drain(session)
             return {"rejected": True}
         if given.offer_id in session.tracker.open:
@@ -153,20 +139,19 @@ async def reject(server: RedraftServer, params: types.ExecuteCommandParams) -> A
 
 async def status(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
     """Say what is going on, once everything that happened before is written down."""
-    await server.assistant.recorded()
-    return await server.assistant.status()
+    await server.assistant.ledger.done()
+    return await states.status(server.assistant)
 
 
 async def pause(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
     """Offer and record nothing, for some minutes or until resumed."""
     given = arguments(params, PauseArguments)
-    if given.minutes is not None and given.minutes <= 0:
-        raise RedraftError("minutes should be more than 0")
+    if given.minutes is not None and not 0 < given.minutes < float("inf"):
+        raise RedraftError("minutes should be a number above 0; leave it out to pause until redraft.resume")
     assistant = server.assistant
     seconds = float("inf") if given.minutes is None else given.minutes * 60
     assistant.paused_until = time.monotonic() + seconds
-    for session in assistant.sessions.values():
-        await assistant.withdraw(session)
+    assistant.withdraw(None, SettledBy.COMMAND)
     return {"text": f"Redraft is {assistant.paused()}."}
 
 
@@ -181,18 +166,18 @@ async def forget(server: RedraftServer, params: types.ExecuteCommandParams) -> A
     given = arguments(params, ForgetArguments)
     if sum([given.uri is not None, given.hours is not None, given.everything]) != 1:
         raise RedraftError("say what to forget: one of uri, hours and everything")
+    if given.hours is not None and not 0 < given.hours < float("inf"):
+        raise RedraftError("hours should be a number above 0")
     since = None if given.hours is None else now() - given.hours * 3600
     assistant = server.assistant
-    for uri, session in assistant.sessions.items():
-        if given.uri in (None, uri):
-            await assistant.withdraw(session)
-    await assistant.recorded()
+    assistant.withdraw(given.uri, SettledBy.COMMAND)
+    await assistant.ledger.done()
     return {"text": await assistant.recorder.forget(given.uri, since, given.everything)}
 
 
 async def why(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
     """Say why there was no suggestion."""
-    return server.assistant.why(arguments(params, WhyArguments).uri)
+    return states.why(server.assistant, arguments(params, WhyArguments).uri)
 
 
 COMMANDS: dict[str, Command] = {

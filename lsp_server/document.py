@@ -92,6 +92,14 @@ class Document:
             line += 1
         return Position(line, min(char, len(self._lines[line])))
 
+    def before(self, end: Position, count: int) -> Position:
+        """The position `count` characters before `end`, at least the beginning. O(lines between)."""
+        line, char = end.line, end.char - count
+        while char < 0 and line > 0:
+            line -= 1
+            char += len(self._lines[line])
+        return Position(line, max(0, char))
+
     def offset(self, position: Position) -> int:
         """Number of characters before `position`. O(lines)."""
         return sum(map(len, self._lines[: position.line])) + position.char

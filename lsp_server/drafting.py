@@ -6,6 +6,7 @@ change, and the answer is put where it is then. If the stretch itself changed, n
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -20,7 +21,8 @@ from lsp_server import offers
 from lsp_server.delta import Position
 from lsp_server.ghost import Ghost
 from lsp_server.offers import Ask
-from lsp_server.session import Pending, Session
+from lsp_server.session import Session
+from lsp_server.shown import Pending
 from lsp_server.span import Span
 from lsp_server.work import Work
 
@@ -51,7 +53,7 @@ async def rewrite(
     text = document.slice(start, end)
     place = (*start, *end)
     ask = offers.rewrite(uri, document.language, session.workspace, document.version, place, text, instruction)
-    return await _serve(assistant, session, ask, Span.placed(text, start, end), token, "Rewriting")
+    return await _serve(assistant, session, ask, Span.placed(text, start, end), token, None)
 
 
 async def draft(
@@ -63,17 +65,25 @@ async def draft(
     notes = document.slice(start, end)
     place = (*start, *end)
     ask = offers.draft(uri, document.language, session.workspace, document.version, place, notes, kind)
-    return await _serve(assistant, session, ask, Span.placed(notes, start, end), token, "Drafting", kind)
+    return await _serve(assistant, session, ask, Span.placed(notes, start, end), token, kind)
 
 
 def _selection(assistant: Assistant, uri: str, range_: types.Range) -> tuple[Session, Position, Position]:
+    """The selected text without the white space around it: a selected line takes its line end along."""
     paused = assistant.paused()
     if paused:
         raise RedraftError(f"Redraft is {paused}: run redraft.resume first")
     session = assistant.session(uri)
-    start, end = session.document.from_client(range_.start), session.document.from_client(range_.end)
-    if start >= end:
+    document = session.document
+    start, end = document.from_client(range_.start), document.from_client(range_.end)
+    if start > end:
+        raise RedraftError(f"the range ends at {tuple(end)} before it begins at {tuple(start)}")
+    text = document.slice(start, end)
+    core = text.strip()
+    if not core:
         raise RedraftError("nothing is selected: select the text to work on first")
+    start = document.after(start, text.index(core))
+    end = document.after(start, len(core))
     session.tracker.cursor = end
     return session, start, end
 
@@ -84,31 +94,62 @@ async def _serve(
     ask: Ask,
     selected: Span,
     token: types.ProgressToken | None,
-    title: str,
-    kind: str | None = None,
+    kind: str | None,
 ) -> dict[str, Any]:
-    """Generate, then put in what came of it."""
+    """Generate, record, then put in what came of it; `kind` of a draft, None for a rewrite."""
     watch = new_id()
     session.watched[watch] = selected
     try:
-        async with Work(assistant.server, title, token) as work:
+        async with Work(assistant.server, "Drafting" if kind else "Rewriting", token) as work:
             made = await offers.make(ask, assistant.host, assistant.recorder, on_text=work.text)
         if made is None:
-            session.why = "the model had nothing to offer"
             raise RedraftError("the model had nothing to offer; try again with another selection or instruction")
         decision, offer = made
-        if assistant.sessions.get(ask.uri) is not session or session.lost:
-            raise RedraftError("the document was closed meanwhile; nothing was put in")
-        now_selected = session.watched[watch]
-        if now_selected.text != selected.offered:
-            raise RedraftError("the selected text was changed meanwhile; nothing was put in")
+        if offer.offered == offers.readable(selected.offered):
+            raise RedraftError("the model left the text as it is; try another instruction")
+        _still_there(assistant, session, ask, watch)
+        if kind is not None:
+            offer = shaped(session, session.watched[watch], offer, kind)
+        recorded = await _record(assistant, session, decision, offer)
+        try:
+            now_selected = _still_there(assistant, session, ask, watch)
+        except RedraftError:
+            if recorded:
+                session.unseen(offer.id, SettledBy.SUPERSEDED)
+                assistant.drain(session)
+            raise
+    except RedraftError as error:
+        session.why = str(error)
+        raise
     finally:
         session.watched.pop(watch, None)
     if kind is None:
         insertion = Insertion(now_selected.start, now_selected.end, "", _in(session, offer.offered), "")
     else:
-        insertion, offer = below(session, now_selected, offer, kind)
-    return await _put_in(assistant, session, decision, offer, insertion, selected.offered if kind is None else "")
+        insertion = placed(session, now_selected, offer, kind)
+    return await _put_in(assistant, session, offer, insertion, "" if kind else selected.offered, recorded)
+
+
+def _still_there(assistant: Assistant, session: Session, ask: Ask, watch: str) -> Span:
+    """The selected text where it is now. Raises RedraftError if it is not what the model saw."""
+    if assistant.sessions.get(ask.uri) is not session or session.lost:
+        raise RedraftError("the document was closed meanwhile; nothing was put in")
+    found = session.watched[watch]
+    if not found.untouched:
+        raise RedraftError("the selected text was changed meanwhile; nothing was put in")
+    return found
+
+
+async def _record(assistant: Assistant, session: Session, decision: Decision, offer: Offer) -> bool:
+    """Record an offer, whole even if the request is cancelled meanwhile: then nobody saw it."""
+    task = asyncio.ensure_future(assistant.recorder.offered(decision, offer))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if await task:
+            session.unseen(offer.id, SettledBy.COMMAND)
+            assistant.drain(session)
+        raise
 
 
 def _in(session: Session, text: str) -> str:
@@ -116,23 +157,43 @@ def _in(session: Session, text: str) -> str:
     return text.replace("\n", session.eol)
 
 
-def below(session: Session, notes: Span, offer: Offer, kind: str) -> tuple[Insertion, Offer]:
+def _documents(session: Session, notes: Span, kind: str) -> bool:
+    """Whether a draft is the docstring of the Python definition that the notes begin with."""
+    first = session.document.line(notes.start.line)
+    return kind == "docstring" and session.document.language == "python" and bool(_DEFINITION.match(first))
+
+
+def shaped(session: Session, notes: Span, offer: Offer, kind: str) -> Offer:
+    """The offer as it will stand: a docstring without quotes, indented as its definition's body is."""
+    if not _documents(session, notes, kind):
+        return offer
+    indent = _indent(session, notes)
+    body = offer.offered.strip().strip('"').strip().replace('"""', "'''")
+    body = f"\n{indent}".join(part.strip() for part in body.split("\n"))
+    body = re.sub(r"[ \t]+\n", "\n", body)
+    if not body:
+        raise RedraftError("the model had nothing to offer; try again with another selection")
+    return replace(offer, offered=body)
+
+
+def _indent(session: Session, notes: Span) -> str:
+    first = session.document.line(notes.start.line)
+    own = first[: len(first) - len(first.lstrip())]
+    return own + ("\t" if own.endswith("\t") else "    ")
+
+
+def placed(session: Session, notes: Span, offer: Offer, kind: str) -> Insertion:
     """Where a draft goes: a docstring under the definition, a commit message on top, all else under the notes."""
     document, eol = session.document, session.eol
-    first = document.line(notes.start.line)
-    if kind == "docstring" and document.language == "python" and _DEFINITION.match(first):
-        line = _end_of_signature(session, notes.start.line)
-        indent = re.match(r"\s*", first)[0].rstrip("\r\n") + "    "  # type: ignore[index]
-        body = offer.offered.strip().strip('"').strip()
-        body = f"\n{indent}".join(part.strip() for part in body.split("\n"))
-        offer = replace(offer, offered=re.sub(r"[ \t]+\n", "\n", body))
-        at = _line_end(session, line)
-        return Insertion(at, at, f'{eol}{indent}"""', _in(session, offer.offered), '"""'), offer
+    text = _in(session, offer.offered)
+    if _documents(session, notes, kind):
+        at = _line_end(session, _end_of_signature(session, notes.start.line))
+        return Insertion(at, at, f'{eol}{_indent(session, notes)}"""', text, '"""')
     if kind == "commit" and document.language in ("git-commit", "gitcommit"):
         at = Position(0, 0)
-        return Insertion(at, at, "", _in(session, offer.offered), eol), offer
-    at = _line_end(session, notes.end.line if notes.end.char or notes.end == notes.start else notes.end.line - 1)
-    return Insertion(at, at, eol + eol, _in(session, offer.offered), ""), offer
+        return Insertion(at, at, "", text, eol)
+    at = _line_end(session, notes.end.line)
+    return Insertion(at, at, eol + eol, text, "")
 
 
 def _line_end(session: Session, line: int) -> Position:
@@ -148,31 +209,32 @@ def _end_of_signature(session: Session, line: int) -> int:
 
 
 async def _put_in(
-    assistant: Assistant, session: Session, decision: Decision, offer: Offer, insertion: Insertion, original: str
+    assistant: Assistant, session: Session, offer: Offer, insertion: Insertion, original: str, recorded: bool
 ) -> dict[str, Any]:
-    """Record the offer, ask the client to put it in, and follow it from there."""
+    """Ask the client to put an offer in, and follow it from there."""
     document = session.document
-    recorded = await assistant.recorder.offered(decision, offer)
     whole = insertion.lead + insertion.text + insertion.tail
     if recorded:
         place = Ghost(whole, insertion.start, insertion.end, document)
-        session.pending[offer.id] = Pending(offer, place, insertion.lead, insertion.text, original)
+        session.pending[offer.id] = Pending(
+            offer, place, insertion.lead, insertion.text, insertion.tail, original, time.monotonic()
+        )
     where = types.Range(start=document.to_client(insertion.start), end=document.to_client(insertion.end))
     version = document.version
-    edit = types.TextEdit(range=where, new_text=whole)
-    answer = await _apply(assistant, document.uri, version, edit)
-    if offer.id in session.pending and (answer is None or not answer.applied):
+    answer = await _apply(assistant, document.uri, version, types.TextEdit(range=where, new_text=whole))
+    applied = answer is not None and bool(answer.applied)
+    if offer.id in session.pending and not applied:
         # declined by the user, unless the document changed under it: then nobody judged the offer
-        declined = document.version == version
+        declined = document.version == version and answer is not None
         session.drop_pending(offer.id, SettledBy.COMMAND, Outcome.REJECTED if declined else Outcome.CENSORED)
         assistant.drain(session)
-    result = {"offerId": offer.id, "arm": offer.arm, "text": offer.offered, "recorded": recorded}
-    if answer is None or not answer.applied:
-        reason = (answer.failure_reason if answer else None) or "the editor declined"
-        session.why = f"the editor did not put the text in: {reason}"
-        return result | {"applied": False, "reason": reason}
-    session.changed_at = time.monotonic()
-    return result | {"applied": True}
+    result = {"offerId": offer.id, "arm": offer.arm, "text": offer.offered, "recorded": recorded, "applied": applied}
+    if applied:
+        session.why = ""
+        return result
+    reason = (answer.failure_reason if answer else "it answered with an error") or "it declined"
+    session.why = f"the editor did not put the text in: {reason}"
+    return result | {"reason": session.why}
 
 
 async def _apply(
@@ -198,10 +260,14 @@ async def take_out(assistant: Assistant, session: Session, offer_id: str) -> boo
     """`redraft.reject` of a text that stands: put back what was there before. False if the client declined."""
     span = session.tracker.open[offer_id].span
     document = session.document
-    where = types.Range(start=document.to_client(span.start), end=document.to_client(span.end))
-    answer = await _apply(
-        assistant, document.uri, document.version, types.TextEdit(range=where, new_text=span.replaced)
-    )
+    start, end = span.start, span.end
+    lead, tail = session.framed.get(offer_id, ("", ""))
+    before, after = document.before(start, len(lead)), document.after(end, len(tail))
+    if document.slice(before, start) == lead and document.slice(end, after) == tail:
+        start, end = before, after
+    where = types.Range(start=document.to_client(start), end=document.to_client(end))
+    edit = types.TextEdit(range=where, new_text=span.replaced)
+    answer = await _apply(assistant, document.uri, document.version, edit)
     taken = answer is not None and bool(answer.applied)
     if taken and offer_id in session.tracker.open:
         session.reject(offer_id)

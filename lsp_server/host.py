@@ -2,34 +2,58 @@
 
 The host may die, hang or be restarted (a promoted adapter) at any time. A request that fails
 before its first character is tried once more on a fresh connection; after that the error is the
-answer, and further requests wait for a back-off, so that a broken host costs nothing while typing.
+answer, and requests that nobody asked for wait for a back-off, so that a broken host costs
+nothing while typing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 
 from learner import launch, model_files
-from learner.client import Generation, HostClient, HostInfo
+from learner.client import Endpoint, Generation, HostClient, HostInfo, Limits
 from learner.config import Config, Paths
-from learner.exceptions import HostError, HostUnavailableError, ModelMissingError, RedraftError, UnknownArmError
+from learner.exceptions import (
+    HostError,
+    HostTimeoutError,
+    HostUnavailableError,
+    RedraftError,
+    UnknownArmError,
+)
 from learner.records import Prompt
 
 FIRST_BACKOFF = 2.0
 LONGEST_BACKOFF = 60.0
 
 
-class Host:
-    """One connection to the model host, shared by all requests of this server."""
+@dataclass(slots=True)
+class Connection:
+    """A client of one host, closed when it is given up and nobody uses it any more."""
 
-    def __init__(self, paths: Paths, config: Config) -> None:
+    client: HostClient
+    info: HostInfo
+    users: int = 0
+    given_up: bool = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where that host listens."""
+        return self.client.endpoint
+
+
+class Host:
+    """The connection to the model host, shared by all requests of this server."""
+
+    def __init__(self, paths: Paths, config: Config, limits: Limits | None = None) -> None:
         self._paths = paths
         self._config = config
-        self._client: HostClient | None = None
-        self._info: HostInfo | None = None
-        self._connecting = asyncio.Lock()
+        self._limits = limits
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[Connection] | None = None
         self._backoff = 0.0
         self._not_before = 0.0
         self.last_error: RedraftError | None = None
@@ -37,7 +61,7 @@ class Host:
     @property
     def info(self) -> HostInfo | None:
         """What the connected host said of itself, None while there is no connection."""
-        return self._info
+        return self._connection.info if self._connection else None
 
     @property
     def fingerprint(self) -> str:
@@ -45,7 +69,7 @@ class Host:
         try:
             return model_files.current(self._paths, self._config).fingerprint
         except RedraftError:
-            return f"url:{self._info.model}" if self._info else ""
+            return f"url:{self.info.model}" if self.info else ""
 
     @property
     def model_name(self) -> str:
@@ -53,31 +77,48 @@ class Host:
         try:
             return model_files.current(self._paths, self._config).name
         except RedraftError:
-            return self._info.model if self._info else ""
+            return self.info.model if self.info else ""
 
-    async def connect(self) -> HostInfo:
-        """Connect, starting the host if need be. Raises HostError or ModelMissingError saying what to do."""
-        async with self._connecting:
-            if self._client is not None and self._info is not None:
-                return self._info
-            wait = self._not_before - time.monotonic()
-            if wait > 0 and self.last_error is not None:
-                raise HostUnavailableError(f"{self.last_error} (trying again in {wait:.0f} s)")
+    async def refresh(self, *, asked: bool = True) -> HostInfo:
+        """Connect to the host that serves now (another one after a promotion), starting it if need be.
+
+        `asked` is False for requests that the editor makes by itself: they wait for the back-off.
+        Raises HostError or ModelMissingError, saying what to do.
+        """
+        return (await self._current(asked=asked)).info
+
+    async def _current(self, *, asked: bool) -> Connection:
+        current = launch.published(self._paths) if self._config.host.url is None else None
+        held = self._connection
+        if held is not None and current is not None and current.socket != held.endpoint.socket:
+            await self._give_up(held)
+        if self._connection is not None:
+            return self._connection
+        wait = self._not_before - time.monotonic()
+        if wait > 0 and not asked and self.last_error is not None:
+            raise HostUnavailableError(f"{self.last_error} (trying again in {wait:.0f} s)")
+        if self._connecting is None or self._connecting.done():
+            # one attempt for all who wait, which goes on when they stop waiting: a start takes a second
+            self._connecting = asyncio.ensure_future(self._connect())
+            self._connecting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> Connection:
+        try:
+            if self._config.host.url is None:
+                model_files.current(self._paths, self._config)  # says what is missing before a process is started
+            client = HostClient(await launch.ensure_host(self._paths, self._config), self._limits)
             try:
-                if self._config.host.url is None:
-                    model_files.current(self._paths, self._config)  # says what is missing before a process is started
-                client = HostClient(await launch.ensure_host(self._paths, self._config))
-                try:
-                    self._info = await client.connect()
-                except BaseException:
-                    await client.aclose()
-                    raise
-                self._client = client
-            except (HostError, ModelMissingError) as error:
-                self._note(error)
+                info = await client.connect()
+            except BaseException:
+                await client.aclose()
                 raise
-            self._backoff, self.last_error = 0.0, None
-            return self._info
+        except RedraftError as error:
+            self._note(error)
+            raise
+        self._backoff, self._not_before, self.last_error = 0.0, 0.0, None
+        self._connection = Connection(client, info)
+        return self._connection
 
     def _note(self, error: RedraftError) -> None:
         self.last_error = error
@@ -92,45 +133,59 @@ class Host:
         max_tokens: int,
         stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
+        asked: bool = True,
     ) -> Generation:
         """The greedy answer to `prompt` under `adapter` (None: the base).
 
-        Raises HostError when the host fails twice, UnknownArmError when it lost the adapter.
+        Raises HostError when the host fails twice, is too slow, or fails in mid-answer, and
+        UnknownArmError when it lost the adapter.
         """
+        started = False
+
+        def note(text: str) -> None:
+            nonlocal started
+            started = True
+            if on_text is not None:
+                on_text(text)
+
         for attempt in (1, 2):
-            await self.connect()
-            client = self._client
-            if client is None:
-                continue
-            started = False
-
-            def note(text: str) -> None:
-                nonlocal started
-                started = True
-                if on_text is not None:
-                    on_text(text)
-
-            try:
-                return await client.generate(prompt, adapter=adapter, max_tokens=max_tokens, stop=stop, on_text=note)
-            except UnknownArmError:
-                await self.disconnect()
-                raise
-            except HostError as error:
-                await self.disconnect()
-                if attempt == 2 or started:
-                    self._note(error)
+            connection = await self._current(asked=asked)
+            async with self._using(connection) as client:
+                try:
+                    return await client.generate(
+                        prompt, adapter=adapter, max_tokens=max_tokens, stop=stop, on_text=note
+                    )
+                except UnknownArmError:
+                    await self._give_up(connection)
                     raise
+                except HostError as error:
+                    await self._give_up(connection)
+                    if attempt == 2 or started or isinstance(error, HostTimeoutError):
+                        self._note(error)
+                        raise
         raise HostUnavailableError("the model host went away twice during one request; see `learner doctor`")
 
-    async def disconnect(self) -> None:
-        """Drop the connection; the next request connects anew (and sees new adapters)."""
-        client, self._client, self._info = self._client, None, None
-        if client is not None:
-            await client.aclose()
+    @contextlib.asynccontextmanager
+    async def _using(self, connection: Connection) -> AsyncIterator[HostClient]:
+        connection.users += 1
+        try:
+            yield connection.client
+        finally:
+            connection.users -= 1
+            if connection.given_up and not connection.users:
+                await connection.client.aclose()
 
-    async def refresh(self) -> HostInfo:
-        """Connect to the host that serves now: another one after a promotion."""
-        current = launch.published(self._paths) if self._config.host.url is None else None
-        if self._client is not None and current is not None and current.socket != self._client.endpoint.socket:
-            await self.disconnect()
-        return await self.connect()
+    async def _give_up(self, connection: Connection) -> None:
+        """Let go of a connection; who still reads an answer from it reads on."""
+        connection.given_up = True
+        if self._connection is connection:
+            self._connection = None
+        if not connection.users:
+            await connection.client.aclose()
+
+    async def disconnect(self) -> None:
+        """Drop the connection; the next request connects anew."""
+        if self._connecting is not None and not self._connecting.done():
+            self._connecting.cancel()
+        if self._connection is not None:
+            await self._give_up(self._connection)

@@ -8,37 +8,24 @@ follows the cursor. One generation per document at a time: a newer request repla
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from learner.exceptions import RedraftError
 from learner.privacy import excluded
-from learner.records import Decision, Offer
+from learner.records import Decision, Offer, SettledBy
 from lsp_server import offers
 from lsp_server.delta import Position
+from lsp_server.offers import Ask
 from lsp_server.session import Session
+from lsp_server.windows import Window
 
 if TYPE_CHECKING:
     from lsp_server.assistant import Assistant
 
-logger = logging.getLogger(__name__)
-WINDOW_IDLE_SECONDS = 30.0
-WINDOW_SECONDS = 180.0
-"""A decision about ghost text holds in its document for this long at most."""
 MOST_CONTEXT_LINES = 200
 _CLOSERS = frozenset(")]}>\"'`;,:. \t\r\n")
-
-
-@dataclass(slots=True)
-class Window:
-    """A decision that holds for a while in a document."""
-
-    decision: Decision
-    opened_at: float
-    used_at: float
-    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +43,7 @@ class Inline:
 
     def __init__(self, assistant: Assistant) -> None:
         self._assistant = assistant
-        self._windows: dict[str, Window] = {}
-        self._running: dict[str, asyncio.Task[object]] = {}
+        self._running: dict[str, asyncio.Task[Suggestion | None]] = {}
 
     async def suggest(
         self, uri: str, position: Position, *, asked: bool, selected: str | None = None
@@ -65,44 +51,54 @@ class Inline:
         """Ghost text at `position`, or None; `redraft.why` says why not.
 
         `asked` is True when the user asked for it. `selected` is what the client's own list has
-        selected: ghost text must go on from it.
+        selected: then nothing is offered, since ghost text would have to go on from it.
         """
         session = self._assistant.session(uri)
         session.tracker.cursor = position
-        again = self._through(session, position)
-        if again is not None:
-            return again if selected is None else None
-        session.depart(time.monotonic())
         reason = self._silent(session, position, asked)
         if reason is None and selected is not None:
             reason = "the editor shows its own list"
+        again = self._through(session, position) if reason is None else None
+        if again is not None:
+            return again
+        session.depart(time.monotonic())
         if reason is not None:
             session.why = reason
             return None
         older = self._running.get(uri)
         if older is not None:
             older.cancel()
-        task = asyncio.current_task()
-        assert task is not None
+        task = asyncio.ensure_future(self._later(session, position, asked))
         self._running[uri] = task
         try:
-            if not asked:
-                await asyncio.sleep(self._assistant.settings.inline_completion.debounce_ms / 1000)
-            return await self._ask(session, position)
+            return await task
         except RedraftError as error:
             session.why = str(error)
+            return None
+        except asyncio.CancelledError:
+            if self._running.get(uri) is task or not task.cancelled():
+                task.cancel()
+                raise  # the client, or the end of the server
+            session.why = "a newer request took its place"
             return None
         finally:
             if self._running.get(uri) is task:
                 del self._running[uri]
 
+    async def _later(self, session: Session, position: Position, asked: bool) -> Suggestion | None:
+        """Wait for a pause in the typing, then ask the model."""
+        version = session.document.version
+        if not asked:
+            await asyncio.sleep(self._assistant.settings.inline_completion.debounce_ms / 1000)
+        if session.document.version != version:
+            session.why = "the text changed meanwhile"
+            return None
+        return await self._ask(session, position, asked)
+
     def _through(self, session: Session, position: Position) -> Suggestion | None:
         """The rest of what is shown, while its beginning is typed."""
         shown = session.ghost
-        if shown is None:
-            return None
-        rest = shown.ghost.through(session.document, position)
-        if not rest:
+        if shown is None or not shown.ghost.through(session.document, position):
             return None
         return Suggestion(shown.offer.id, shown.ghost.text, shown.ghost.start, position)
 
@@ -112,7 +108,7 @@ class Inline:
         language = session.document.language
         paused = self._assistant.paused()
         if paused:
-            return paused
+            return f"Redraft is {paused}"
         if not settings.enabled and not asked:
             return "ghost text is off in the settings (inlineCompletion.enabled)"
         if settings.languages is not None and language not in settings.languages:
@@ -126,46 +122,79 @@ class Inline:
             return "the cursor is inside a word"
         if set(after) - _CLOSERS:
             return "there is text after the cursor"
-        above = session.document.slice(Position(max(0, position.line - MOST_CONTEXT_LINES), 0), position)
-        if not above.strip():
+        if not session.document.slice(_context_start(position), position).strip():
             return "there is no text before the cursor to go on from"
         return None
 
-    async def _ask(self, session: Session, position: Position) -> Suggestion | None:
-        document = session.document
+    async def _ask(self, session: Session, position: Position, asked: bool) -> Suggestion | None:
+        assistant, document = self._assistant, session.document
         line = document.line(position.line)[: position.char]
-        above = document.slice(Position(max(0, position.line - MOST_CONTEXT_LINES), 0), Position(position.line, 0))
+        above = document.slice(_context_start(position), Position(position.line, 0))
         ask = offers.completion(
-            document.uri, document.language, session.workspace, document.version, (*position, *position),
-            above.replace("\r\n", "\n").replace("\r", "\n"), line,
+            document.uri, document.language, session.workspace, document.version, (*position, *position), above, line,
         )  # fmt: skip
-        window = await self._window(session, ask)
-        made = await offers.make(
-            ask, self._assistant.host, self._assistant.recorder, held=window.decision if window else None
-        )
+        window = assistant.windows.find(ask.uri)
+        held = window.decision if window else None
+        made = await offers.make(ask, assistant.host, assistant.recorder, held=held, asked=asked)
         if made is None:
             session.why = "the model had nothing to offer"
             return None
         decision, offer = made
-        if window is None or window.decision.id != decision.id:
-            window = self._open(session, decision)
-        fitting = self._fitting(session, offer, position)
-        if fitting is None:
-            session.why = "the model repeated what follows the cursor"
+        if window is None or window.closed or window.decision.id != decision.id:
+            window = assistant.windows.open(ask.uri, decision)
+        end, reason = self._still(session, ask, position, line, offer)
+        if reason is None:
+            fitting = self._fitting(session, offer, end)
+            reason = "the model repeated what follows the cursor" if fitting is None else None
+        if reason is not None or fitting is None:
+            session.why = reason or ""
             return None
-        offer = fitting
-        if self._assistant.sessions.get(document.uri) is not session or session.lost:
+        recorded = await self._record(session, window, fitting)
+        text = fitting.offered.replace("\n", session.eol)
+        end, reason = self._still(session, ask, position, line, fitting)
+        if reason is not None:
+            session.why = reason
+            if recorded:
+                session.unseen(fitting.id, SettledBy.SUPERSEDED)
+                assistant.drain(session)
             return None
-        typed = document.slice(position, session.tracker.cursor) if session.tracker.cursor else ""
+        session.show(fitting, text, position, end, time.monotonic(), recorded=recorded)
+        session.why = ""
+        return Suggestion(fitting.id, text, position, end)
+
+    async def _record(self, session: Session, window: Window, offer: Offer) -> bool:
+        """Record an offer, whole even if the request is cancelled meanwhile: then nobody saw it."""
+
+        async def record() -> bool:
+            first: Decision | None = None if window.recorded else window.decision
+            recorded = await self._assistant.recorder.offered(first, offer)
+            if recorded:
+                self._assistant.windows.note_recorded(window)
+            return recorded
+
+        task = asyncio.ensure_future(record())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if await task:
+                session.unseen(offer.id, SettledBy.SUPERSEDED)
+                self._assistant.drain(session)
+            raise
+
+    def _still(
+        self, session: Session, ask: Ask, position: Position, line: str, offer: Offer
+    ) -> tuple[Position, str | None]:
+        """Where the cursor is now, and why the answer does not fit there any more."""
+        document, cursor = session.document, session.tracker.cursor or position
+        if self._assistant.sessions.get(ask.uri) is not session or session.lost:
+            return position, "the document was closed meanwhile"
+        if document.version == ask.version:
+            return position, None
+        same_line = position.line < document.line_count and document.line(position.line).startswith(line)
         text = offer.offered.replace("\n", session.eol)
-        if document.version != ask.version and not text.startswith(typed):
-            session.why = "the text changed while the model was thinking"
-            return None
-        recorded = await self._assistant.recorder.offered(None if window.recorded else window.decision, offer)
-        window.recorded = window.recorded or recorded
-        session.show(offer, text, position, position, time.monotonic(), recorded=recorded)
-        session.why = "there was one"
-        return Suggestion(offer.id, text, position, position)
+        if not same_line or cursor < position or not text.startswith(document.slice(position, cursor)):
+            return position, "the text changed while the model was thinking"
+        return cursor, None
 
     def _fitting(self, session: Session, offer: Offer, position: Position) -> Offer | None:
         """The offer without an end that repeats what follows the cursor; None if nothing is left."""
@@ -179,29 +208,6 @@ class Inline:
             return None
         return replace(offer, offered=text) if text.strip() else None
 
-    # --- windows -------------------------------------------------------------------------------
 
-    async def _window(self, session: Session, ask: offers.Ask) -> Window | None:
-        """The decision that still holds in this document; one that does not is closed."""
-        at = time.monotonic()
-        window = self._windows.get(ask.uri)
-        if window is None:
-            return None
-        if at - window.used_at > WINDOW_IDLE_SECONDS or at - window.opened_at > WINDOW_SECONDS:
-            self.close(ask.uri)
-            return None
-        window.used_at = at
-        return window
-
-    def _open(self, session: Session, decision: Decision) -> Window:
-        self.close(session.document.uri)
-        at = time.monotonic()
-        window = Window(replace(decision, closed_at=None), at, at)
-        self._windows[session.document.uri] = window
-        return window
-
-    def close(self, uri: str) -> None:
-        """End the window of a document: what it decided can settle."""
-        window = self._windows.pop(uri, None)
-        if window is not None and window.recorded:
-            self._assistant.queue(lambda: self._assistant.recorder.close_decision(window.decision.id))
+def _context_start(position: Position) -> Position:
+    return Position(max(0, position.line - MOST_CONTEXT_LINES), 0)

@@ -5,12 +5,14 @@ What is asked for (`Ask`) is decided here; where it is put in the document is th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from learner import prompt as prompts
 from learner.bandit import Context
-from learner.exceptions import PrivacyError, RedraftError
+from learner.client import Generation
+from learner.exceptions import PrivacyError, RedraftError, UnknownArmError
 from learner.privacy import excluded, redacted, secret_in
 from learner.prompt import PROMPT_VERSION
 from learner.records import Decision, Offer, Prompt, Task, new_id, now
@@ -18,6 +20,7 @@ from learner.trimming import trim
 from lsp_server.host import Host
 from lsp_server.recorder import Recorder
 
+logger = logging.getLogger(__name__)
 CHARS_PER_TOKEN = 3
 """A cautious guess, used only to bound lengths before a tokenizer has spoken."""
 LONGEST_INPUT = 9_000
@@ -41,6 +44,12 @@ class Ask:
     stop: tuple[str, ...] = ()
 
 
+def readable(text: str) -> str:
+    """A text as a model reads it: line ends as `\\n`, half surrogate pairs as U+FFFD."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def check(uri: str, text: str, what: str) -> None:
     """The gate before the prompt. Raises PrivacyError or RedraftError, saying why, for a text that may not go."""
     reason = excluded(uri)
@@ -60,6 +69,7 @@ def check(uri: str, text: str, what: str) -> None:
 def rewrite(uri: str, language: str, workspace: str, version: int, place: tuple[int, int, int, int],
             text: str, instruction: str) -> Ask:  # fmt: skip
     """Ask for the selected text, rewritten."""
+    text, instruction = readable(text), readable(instruction)
     check(uri, text, "selection")
     if not instruction.strip():
         raise RedraftError("the instruction is empty: say what to do with the text, such as 'Make this shorter.'")
@@ -78,6 +88,7 @@ def draft(uri: str, language: str, workspace: str, version: int, place: tuple[in
     """Ask for a new text from the selected notes."""
     if kind not in prompts.DRAFT_KINDS:
         raise RedraftError(f"unknown kind of draft {kind!r}; there are: {', '.join(prompts.DRAFT_KINDS)}")
+    notes = readable(notes)
     check(uri, notes, "selection")
     return Ask(
         Task.DRAFT, uri, language, workspace, version, place,
@@ -87,11 +98,45 @@ def draft(uri: str, language: str, workspace: str, version: int, place: tuple[in
 
 def completion(uri: str, language: str, workspace: str, version: int, place: tuple[int, int, int, int],
                before: str, line: str) -> Ask:  # fmt: skip
-    """Ask for what follows the cursor. What looks like a secret in the text around it is blacked out."""
+    """Ask for what follows the cursor. What looks like a secret in the text around it is blacked out.
+
+    The indentation of the line is shown with the text before it: an answer that begins with white
+    space would switch an activated LoRA off (its invocation tokens melt into the white space).
+    """
+    before, line = redacted(readable(before)), redacted(readable(line))
+    begun = line.lstrip()
+    before += line[: len(line) - len(begun)]
     return Ask(
         Task.COMPLETION, uri, language, workspace, version, place,
-        prompts.completion(redacted(before), redacted(line), language), "", COMPLETION_TOKENS, ("\n\n",),
+        prompts.completion(before, begun, language), "", COMPLETION_TOKENS, ("\n\n",),
     )  # fmt: skip
+
+
+async def _answer(
+    ask: Ask,
+    host: Host,
+    recorder: Recorder,
+    held: Decision | None,
+    on_text: Callable[[str], None] | None,
+    asked: bool,
+) -> tuple[Decision, Generation]:
+    """The answer under the arm that was chosen. An arm that the host lost just now is chosen anew, without it."""
+    decision, lost = held, set[str]()
+    while True:
+        info = await host.refresh(asked=asked)
+        loaded = frozenset(info.adapters) - lost
+        if decision is None or (decision.adapter_version is not None and decision.adapter_version not in loaded):
+            decision = await recorder.choose(Context(ask.task, ask.language, ask.uri), host.fingerprint, loaded)
+        adapter = decision.adapter_version
+        try:
+            return decision, await host.generate(
+                ask.prompt, adapter=adapter, max_tokens=ask.max_tokens, stop=ask.stop, on_text=on_text, asked=asked
+            )
+        except UnknownArmError as error:
+            if adapter is None:
+                raise
+            logger.warning("%s", error)
+            lost.add(adapter)
 
 
 async def make(
@@ -101,22 +146,14 @@ async def make(
     *,
     held: Decision | None = None,
     on_text: Callable[[str], None] | None = None,
+    asked: bool = True,
 ) -> tuple[Decision, Offer] | None:
     """Choose an arm, ask the host, trim. None when nothing is left to offer.
 
     `held` is a decision that still holds (a window of ghost-text requests). The offer names the
     adapter that the host really used. Raises HostError or ModelMissingError.
     """
-    info = await host.refresh()
-    fingerprint = host.fingerprint
-    loaded = frozenset(info.adapters)
-    decision = held
-    if decision is None or (decision.adapter_version is not None and decision.adapter_version not in loaded):
-        context = Context(ask.task, ask.language, ask.uri)
-        decision = await recorder.choose(context, fingerprint, loaded)
-    answer = await host.generate(
-        ask.prompt, adapter=decision.adapter_version, max_tokens=ask.max_tokens, stop=ask.stop, on_text=on_text
-    )
+    decision, answer = await _answer(ask, host, recorder, held, on_text, asked)
     text = trim(answer.text, ask.task)
     if not text:
         return None
@@ -140,7 +177,7 @@ async def make(
         latency_ms=answer.latency_ms,
         arm=decision.arm,
         adapter_version=answer.adapter,
-        base_model=fingerprint,
+        base_model=host.fingerprint,
         engine=answer.engine,
         instruction=ask.instruction,
     )

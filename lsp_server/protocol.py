@@ -1,14 +1,17 @@
-"""Our seam into pygls: documents go to our own mirror, and a cancelled command is really cancelled.
+"""Our seam into pygls: its documents, its commands and its treatment of bad messages are replaced.
 
 pygls splits lines at characters that the LSP does not know (editors.md) and applies a change in
-O(document); its built-in handler of `workspace/executeCommand` answers a cancellation without
-stopping the command. Both are replaced here, and nothing else.
+O(document); its built-in `workspace/executeCommand` answers a cancellation without stopping the
+command; a request whose parameters are malformed gets no answer at all, and a malformed `didChange`
+is dropped without a word, after which no text is what the editor has; `exit` ends the process in
+the middle of what it does.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 REQUEST_FAILED = -32803
 """LSP 3.17 ErrorCodes.RequestFailed: a request that is valid and could not be served."""
+NOT_INITIALIZED = -32002
+"""LSP 3.17 ErrorCodes.ServerNotInitialized."""
+INVALID_REQUEST = -32600
+"""JSON-RPC 2.0: here, a request after `shutdown`."""
 
 
 def failed(error: RedraftError) -> JsonRpcException:
@@ -30,13 +37,96 @@ def failed(error: RedraftError) -> JsonRpcException:
     return JsonRpcException(str(error), code=REQUEST_FAILED)
 
 
+def plain(value: Any) -> Any:
+    """What pygls made of JSON objects (named tuples) as plain containers again."""
+    if hasattr(value, "_asdict"):
+        return {k: plain(v) for k, v in value._asdict().items()}
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A message whose parameters are not what the LSP says."""
+
+    body: dict[str, Any]
+    reason: str
+    jsonrpc: str = "2.0"
+
+    @property
+    def uri(self) -> str | None:
+        """The document that it is about, if it says so."""
+        found: Any = self.body.get("params")
+        for key in ("textDocument", "uri"):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, str) else None
+
+
 class RedraftProtocol(LanguageServerProtocol):
-    """LanguageServerProtocol with our documents and our commands."""
+    """LanguageServerProtocol with our documents, our commands, and an answer to everything."""
 
     @property
     def _redraft(self) -> RedraftServer:
         server: Any = self._server
         return server  # type: ignore[no-any-return]
+
+    # --- messages ------------------------------------------------------------------------------
+
+    def structure_message(self, data: dict[str, Any]) -> Any:
+        """A message as lsprotocol has it, or a `Malformed`. Called for every JSON object, the inmost first."""
+        try:
+            return super().structure_message(data)
+        except JsonRpcException as error:
+            cause = error.__cause__
+            inner = getattr(cause, "exceptions", (cause,))
+            return Malformed(data, f"{type(inner[0]).__name__ if inner else 'Error'} in its parameters")
+
+    def handle_message(self, message: Any) -> None:
+        """Every request gets an answer, whatever is wrong with it."""
+        if isinstance(message, Malformed):
+            self._refuse(message)
+            return
+        if not hasattr(message, "jsonrpc"):
+            logger.error("a message that is no JSON-RPC object was ignored")
+            return
+        method, identifier = getattr(message, "method", None), getattr(message, "id", None)
+        early = self._workspace is None and method not in (None, types.INITIALIZE, types.EXIT)
+        if (early or self._shutdown) and method not in (None, types.EXIT):
+            if identifier is not None:
+                words = "initialize first" if early else "the server is shut down"
+                code = NOT_INITIALIZED if early else INVALID_REQUEST
+                self._send_response(identifier, error=types.ResponseError(code=code, message=f"{method}: {words}"))
+            return
+        super().handle_message(message)
+
+    def _refuse(self, message: Malformed) -> None:
+        method, identifier = message.body.get("method"), message.body.get("id")
+        logger.error("malformed %s: %s", method or "answer", message.reason)
+        if method is None:  # an answer to a request of ours: whoever waits must not wait for ever
+            future = self._request_futures.pop(identifier, None) if isinstance(identifier, (str, int)) else None
+            if future is not None and not future.done():
+                future.set_exception(JsonRpcInvalidParams("the client's answer is malformed"))
+        elif isinstance(identifier, (str, int)):
+            words = f"{method}: malformed parameters ({message.reason}); see the LSP specification"
+            error = types.ResponseError(code=JsonRpcInvalidParams.CODE, message=words)
+            self._send_response(identifier, error=error)
+        elif method == types.TEXT_DOCUMENT_DID_CHANGE and message.uri is not None:
+            self._redraft.assistant.lose(message.uri, "a malformed change")
+
+    @lsp_method(types.EXIT)
+    def lsp_exit(self, *args: Any) -> None:  # type: ignore[override]
+        """End the loop that reads messages; what is open is saved after it (`lsp_server.transport`)."""
+        self._redraft.leave()
+
+    @property
+    def was_shut_down(self) -> bool:
+        """Whether the client asked for `shutdown`: without it, `exit` is an error (LSP 3.17, "Exit Notification")."""
+        return self._shutdown
+
+    # --- documents and commands ----------------------------------------------------------------
 
     @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
     def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
@@ -61,6 +151,7 @@ class RedraftProtocol(LanguageServerProtocol):
         if command is None:
             raise JsonRpcInvalidParams(f"there is no command {params.command!r}")
         try:
-            return await command(params)
+            with self._redraft.assistant.under_way():
+                return await command(params)
         except RedraftError as error:
             raise failed(error) from error

@@ -8,40 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import SystemRandom
-from typing import TypeVar
-
-import psutil
+from typing import Any, TypeVar
 
 from learner import bandit as bandits
 from learner import privacy, registry
-from learner.bandit import Arm, Context
+from learner.bandit import Arm, Bandit, Context
 from learner.config import Paths
-from learner.exceptions import RedraftError, StoreLockedError
+from learner.exceptions import PluginError, RedraftError, StoreLockedError
 from learner.records import BASE_ARM, Decision, Offer, Outcome, SettledBy, Settlement, new_id, now
 from learner.store import Store
+from lsp_server import orphans
+from lsp_server.kept import Tracked
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 RETRY_SECONDS = 30.0
-
-
-def owner() -> str:
-    """Identifies this process among all, so that a restart knows whose spans are orphans."""
-    return f"{os.getpid()}:{psutil.Process().create_time():.3f}"
-
-
-def is_alive(owned_by: str) -> bool:
-    """Whether the process that an `owner()` string names still runs."""
-    pid, _, created = owned_by.partition(":")
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.3f}" == created
-    except (psutil.Error, ValueError):
-        return False
+READY_SECONDS = 15.0
+"""How long the first offer waits for the client's word about recording."""
+MOST_HELD = 10_000
+"""Settlements that are held while the store cannot be written."""
 
 
 class Recorder:
@@ -50,33 +40,52 @@ class Recorder:
     def __init__(self, paths: Paths, bandit: str, *, say: Callable[[str], None]) -> None:
         self._paths = paths
         self._bandit_name = bandit
+        self._bandit: Bandit | None = None
         self._say = say
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._store: Store | None = None
         self._record: bool | None = None
+        self._ready = asyncio.Event()
         self._rng = SystemRandom()
         self._paused_until = 0.0
-        self._held: list[Settlement] = []
-        self.owner = owner()
+        self._held: deque[tuple[Settlement, str]] = deque()
+        self.owner = orphans.owner()
         self.problem: str | None = None
+
+    # --- consent -------------------------------------------------------------------------------
 
     async def start(self, record: bool | None, client: str) -> None:
         """Take the client's word about consent: True is a yes, False a no for this session, None is silence."""
         self._record = record
         if record:
             await self._try(self._consent, client)
+        if record is not False:
+            await self._try(lambda: self._with(orphans.sweep))
+        self._ready.set()
 
-    def deny(self) -> None:
-        """A workspace or the client said no: nothing more is recorded in this session."""
-        self._record = False
+    def allow(self, record: bool | None) -> None:
+        """The client's settings changed: the word of `start`, restricted by the workspace's."""
+        self._record = record
 
     def _consent(self, client: str) -> None:
         store = self._open(create=True)
-        if store is not None and store.consent("*") is None:
-            store.set_consent(True, source=f"initializationOptions.record of {client}")
+        if store is None or store.consent("*") is not None:
+            return
+        said = store.read("SELECT granted FROM consents WHERE scope = '*' ORDER BY id DESC LIMIT 1")
+        if said and not said[0][0]:
+            self._say(
+                "Redraft does not record: `record` is on in the editor, but `learner consent no` was said. "
+                "`learner consent yes` takes it back."
+            )
+            return
+        store.set_consent(True, source=f"initializationOptions.record of {client}")
 
     async def recording(self, workspace: str) -> int | None:
         """The consent that covers `workspace`, or None: then nothing may be written."""
+        try:
+            await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
+        except TimeoutError:
+            return None
         if self._record is False:
             return None
         return await self._try(self._consent_id, workspace)
@@ -85,33 +94,41 @@ class Recorder:
         store = self._open(create=False)
         return store.consent(workspace) if store else None
 
+    # --- choices -------------------------------------------------------------------------------
+
     async def choose(self, context: Context, fingerprint: str, loaded: frozenset[str]) -> Decision:
-        """Choose an arm among those that the host has loaded. Writes nothing; the base if the store cannot say."""
-        chosen = await self._try(self._choose, context, fingerprint, loaded)
-        return chosen or self._decision(context, Arm(BASE_ARM), 1.0)
+        """Choose an arm among those that the host has loaded. Writes nothing; the base if nobody can say."""
+        try:
+            chosen = await self._try(self._choose, context, fingerprint, loaded)
+        except PluginError as error:
+            logger.error("%s", error)
+            self._say(f"Redraft answers with the base model only: {error}")
+            chosen = None
+        return chosen or self._decision(context, Arm(BASE_ARM), 1.0, "none")
 
     def _choose(self, context: Context, fingerprint: str, loaded: frozenset[str]) -> Decision:
+        if self._bandit is None:
+            self._bandit = bandits.load(self._bandit_name)
         store = self._open(create=False)
         arms = registry.arms(store, fingerprint) if store else [Arm(BASE_ARM)]
         arms = [arm for arm in arms if arm.version is None or arm.version in loaded]
         state = store.bandit_state() if store else {}
-        plugin = bandits.load(self._bandit_name)
-        choice = bandits.choose(plugin, context, arms, state, self._rng)
-        return self._decision(context, choice.arm, choice.propensity)
+        choice = bandits.choose(self._bandit, context, arms, state, self._rng)
+        return self._decision(context, choice.arm, choice.propensity, self._bandit_name)
 
-    def _decision(self, context: Context, arm: Arm, propensity: float) -> Decision:
+    def _decision(self, context: Context, arm: Arm, propensity: float, bandit: str) -> Decision:
         at = now()
-        return Decision(
-            new_id(), context.task, arm.name, arm.version, propensity, self._bandit_name, context.document, at, at
-        )
+        return Decision(new_id(), context.task, arm.name, arm.version, propensity, bandit, context.document, at, at)
+
+    # --- offers and outcomes -------------------------------------------------------------------
 
     async def offered(self, decision: Decision | None, offer: Offer) -> bool:
         """Record an offer (and its decision, unless it joins one that is recorded). False: not recorded."""
         consent = await self.recording(offer.workspace)
         if consent is None or privacy.excluded(offer.document):
             return False
-        texts = [*(m.content for m in offer.prompt.messages), offer.prompt.prefill, offer.generated]
-        if any(privacy.secret_in(text) for text in texts):
+        texts = [*(m.content for m in offer.prompt.messages), offer.prompt.prefill, offer.generated, offer.offered]
+        if any(privacy.secret_in(text) for text in texts) or not _storable(offer.document, *texts):
             return False
         return bool(await self._try(self._offered, decision, offer, consent))
 
@@ -123,54 +140,74 @@ class Recorder:
             if decision is not None:
                 store.add_decision(decision)
             store.add_offer(offer, consent_id=consent)
+            store.save_span(offer.id, offer.document, self.owner, orphans.NOT_PUT_IN)
         return True
 
-    async def settled(self, settlement: Settlement) -> None:
-        """Record what became of an offer. A text that looks like a secret is never kept: the row is censored.
+    async def settled(self, settlement: Settlement, workspace: str) -> None:
+        """Record what became of an offer. While the store cannot be written it is held, and tried again.
 
-        While the store cannot be written the settlement is held and tried again.
+        A text that looks like a secret or cannot be stored is not kept: the row is censored. So it
+        is when consent was withdrawn meanwhile.
         """
-        texts = [settlement.kept or "", settlement.typed or "", settlement.offered or ""]
+        texts = [text for text in (settlement.kept, settlement.typed, settlement.offered) if text]
         if any(privacy.secret_in(text) for text in texts):
-            settlement = Settlement(settlement.offer_id, Outcome.CENSORED, SettledBy.GATE, settlement.settled_at)
-        self._held.append(settlement)
+            settlement = _censored(settlement, SettledBy.GATE)
+        elif not _storable(*texts):
+            settlement = _censored(settlement, SettledBy.ERROR)
+        if len(self._held) < MOST_HELD:
+            self._held.append((settlement, workspace))
         await self.flush()
 
     async def flush(self) -> None:
-        """Write the settlements that are held."""
+        """Write the settlements that are held, in order."""
         while self._held:
-            settlement = self._held[0]
-            done = await self._try(self._settle, settlement)
-            if done is None and self.problem is not None:
+            first = self._held[0]
+            if await self._try(self._settle, *first) is None:
                 return  # kept for later
-            if self._held and self._held[0] is settlement:
-                self._held.pop(0)
+            if self._held and self._held[0] is first:  # two may be flushing; a second settlement changes nothing
+                self._held.popleft()
 
     async def retry(self) -> None:
         """Try again to write what is held, once the pause after a failure is over."""
         if self._held and time.monotonic() >= self._paused_until:
             await self.flush()
 
-    def _settle(self, settlement: Settlement) -> bool:
+    def _settle(self, settlement: Settlement, workspace: str) -> bool:
         store = self._open(create=False)
-        return store.settle(settlement) if store else False
+        if store is None or not store.read("SELECT 1 FROM offers WHERE id = ?", [settlement.offer_id]):
+            return False  # forgotten meanwhile
+        if self._record is False or store.consent(workspace) is None:
+            settlement = _censored(settlement, SettledBy.GATE)
+        return store.settle(settlement)
 
     async def shown(self, offer_id: str) -> None:
         """Note that the client showed an offer now."""
-        await self._try(lambda: self._with(lambda s: s.mark_shown(offer_id, now())))
+        at = now()
+        await self._try(lambda: self._with(lambda s: s.mark_shown(offer_id, at)))
 
     async def close_decision(self, decision_id: str) -> None:
         """End a window of ghost-text requests."""
         await self._try(lambda: self._with(lambda s: s.close_decision(decision_id)))
 
-    async def save_span(self, offer_id: str, document: str, state: str) -> None:
-        """Keep where an open offer stands, for a restart."""
-        await self._try(lambda: self._with(lambda s: s.save_span(offer_id, document, self.owner, state)))
+    async def save_span(self, offer_id: str, document: str, workspace: str, tracked: Tracked, at: float) -> None:
+        """Keep where an open offer stands, for a restart. Not a text that looks like a secret."""
+        state = tracked.to_json(at)
+        span = tracked.span
+        if any(
+            privacy.secret_in(text) for text in (span.text, span.replaced, span.undone and span.undone.text) if text
+        ):
+            state = orphans.NOT_PUT_IN
+
+        def save(store: Store) -> None:
+            if self._record is not False and store.consent(workspace) is not None:
+                store.save_span(offer_id, document, self.owner, state)
+
+        await self._try(lambda: self._with(save))
 
     async def orphans(self, document: str) -> list[tuple[str, str]]:
-        """(offer id, state) of open spans in `document` whose server is gone."""
+        """(offer id, state) of open offers in `document` whose server is gone."""
         found = await self._try(lambda: self._with(lambda s: s.open_spans(document)))
-        return [(offer_id, state) for offer_id, _, owned_by, state in found or [] if not is_alive(owned_by)]
+        return [(offer_id, state) for offer_id, _, owner, state in found or [] if not orphans.is_alive(owner)]
 
     async def forget(self, document: str | None, since: float | None, everything: bool) -> str:
         """Delete rows; a sentence that says what was deleted. Raises RedraftError when it failed."""
@@ -185,6 +222,8 @@ class Recorder:
 
         return str(forget(store, document=document, since=since, everything=everything))
 
+    # --- the store's thread --------------------------------------------------------------------
+
     def _with(self, act: Callable[[Store], T]) -> T | None:
         store = self._open(create=False)
         return act(store) if store is not None else None
@@ -194,12 +233,14 @@ class Recorder:
             self._store = Store.open(self._paths.database)
         return self._store
 
-    async def _try(self, act: Callable[..., T], *args: object) -> T | None:
+    async def _try(self, act: Callable[..., T], *args: Any) -> T | None:
         """Run on the store's thread; a failure pauses recording, is said once, and answers None."""
         if time.monotonic() < self._paused_until:
             return None
         try:
             result = await asyncio.get_running_loop().run_in_executor(self._thread, lambda: act(*args))
+        except PluginError:
+            raise  # no fault of the store's
         except RedraftError as error:
             self._failed(str(error), brief=isinstance(error, StoreLockedError))
             return None
@@ -223,10 +264,27 @@ class Recorder:
         """Flush, and close the store."""
         self._paused_until = 0.0
         await self.flush()
-        await self._try(self._close)
+        if self._held:
+            logger.error("%d outcomes could not be written and are lost", len(self._held))
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=True)
 
     def _close(self) -> None:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+
+def _censored(settlement: Settlement, by: SettledBy) -> Settlement:
+    """The same offer, with nothing told of it."""
+    return Settlement(settlement.offer_id, Outcome.CENSORED, by, settlement.settled_at)
+
+
+def _storable(*texts: str) -> bool:
+    """Whether SQLite can hold them: a lone surrogate is no text to it."""
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

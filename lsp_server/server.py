@@ -6,19 +6,21 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.metadata import version
+from threading import Event
 from typing import Any, TypeVar
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import FeatureRequestError, JsonRpcException, JsonRpcInternalError
 from pygls.lsp.server import LanguageServer
 
 from learner.config import Paths
 from learner.exceptions import RedraftError
+from learner.privacy import excluded
 from learner.prompt import DRAFT_KINDS
 from lsp_server.assistant import Assistant
 from lsp_server.commands import COMMANDS
 from lsp_server.inline import Inline, Suggestion
-from lsp_server.protocol import RedraftProtocol, failed
+from lsp_server.protocol import RedraftProtocol, failed, plain
 
 logger = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,6 +31,7 @@ class RedraftServer(LanguageServer):
 
     def __init__(self, paths: Paths | None = None) -> None:
         super().__init__("redraft-lsp", version("redraft"), protocol_cls=RedraftProtocol)
+        self.stopping: Event | None = None
         self.assistant = Assistant(self, paths)
         self.inline = Inline(self.assistant)
         register(self)
@@ -38,10 +41,21 @@ class RedraftServer(LanguageServer):
         command = COMMANDS.get(name)
         return None if command is None else partial(command, self)
 
+    @property
+    def exit_code(self) -> int:
+        """0 after `shutdown`, else 1 (LSP 3.17, "Exit Notification")."""
+        return 0 if isinstance(self.protocol, RedraftProtocol) and self.protocol.was_shut_down else 1
+
+    def leave(self) -> None:
+        """Stop reading messages: the client said `exit`."""
+        if self.stopping is not None:
+            self.stopping.set()
+
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Log every failure; show one message for those that no request waits for."""
-        logger.error("%s: %s", getattr(source, "__name__", source), error, exc_info=error)
-        if not isinstance(error, JsonRpcException):
+        expected = isinstance(error, JsonRpcException) and not isinstance(error, JsonRpcInternalError)
+        logger.error("%s: %s", getattr(source, "__name__", source), error, exc_info=None if expected else error)
+        if source is not FeatureRequestError:
             self.assistant.say(f"Redraft met an error it did not expect and goes on: {error}")
 
     def supports_inline(self) -> bool:
@@ -100,48 +114,59 @@ def register(server: RedraftServer) -> None:
         found = await suggest(server, params, asked=asked, selected=selected.text if selected else None)
         if found is None:
             return None
-        document = assistant.session(params.text_document.uri).document
-        place = types.Range(start=document.to_client(found.start), end=document.to_client(found.end))
-        item = types.InlineCompletionItem(insert_text=found.text, range=place, command=accept(found))
+        place, suggestion = found
+        item = types.InlineCompletionItem(insert_text=suggestion.text, range=place, command=accept(suggestion))
         return types.InlineCompletionList(items=[item])
 
     @feature(types.TEXT_DOCUMENT_COMPLETION)
     async def completion(params: types.CompletionParams) -> types.CompletionList | None:
         if server.supports_inline():
             return None
-        asked = params.context is None or params.context.trigger_kind == types.CompletionTriggerKind.Invoked
-        found = await suggest(server, params, asked=asked, selected=None)
+        # "invoked" says nothing here: editors send it for a typed letter too
+        found = await suggest(server, params, asked=False, selected=None)
         if found is None:
             return None
-        document = assistant.session(params.text_document.uri).document
-        place = types.Range(start=document.to_client(found.start), end=document.to_client(found.end))
+        place, suggestion = found
+        typed = server.assistant.session(params.text_document.uri).document.slice(suggestion.start, suggestion.end)
         item = types.CompletionItem(
-            label=found.text.strip().split("\n")[0][:60] or "…",
+            label=suggestion.text.strip().split("\n")[0][:60] or "…",
             detail="Redraft",
-            documentation=found.text,
+            documentation=suggestion.text,
             kind=types.CompletionItemKind.Text,
-            text_edit=types.TextEdit(range=place, new_text=found.text),
-            filter_text=document.slice(found.start, found.end) or found.text,
-            command=accept(found),
+            text_edit=types.TextEdit(range=place, new_text=suggestion.text),
+            filter_text=typed or suggestion.text,
+            command=accept(suggestion),
         )
         return types.CompletionList(is_incomplete=True, items=[item])
 
     @feature("textDocument/didShowCompletion")
     def did_show(params: Any) -> None:
-        logger.debug("shown: %s", params)
+        said = plain(params)
+        item = said.get("item") if isinstance(said, dict) else None
+        command = item.get("command") if isinstance(item, dict) else None
+        found = command.get("arguments") if isinstance(command, dict) else None
+        for argument in found if isinstance(found, list) else []:
+            if isinstance(argument, dict) and isinstance(argument.get("offerId"), str):
+                assistant.tell_shown(argument["offerId"])
 
     @feature("textDocument/didPartiallyAcceptCompletion")
     def did_partially_accept(params: Any) -> None:
-        # the change itself says what was accepted; the notification needs only to be understood
-        logger.debug("partially accepted: %s", params)
+        """The change itself says what was accepted; the notification needs only to be understood."""
 
 
-async def suggest(server: RedraftServer, params: Any, *, asked: bool, selected: str | None) -> Suggestion | None:
-    """Ghost text for a request of either kind."""
-    uri = params.text_document.uri
+async def suggest(
+    server: RedraftServer, params: Any, *, asked: bool, selected: str | None
+) -> tuple[types.Range, Suggestion] | None:
+    """Ghost text for a request of either kind, and the range that it takes, in the client's units."""
+    uri, assistant = params.text_document.uri, server.assistant
     try:
-        position = server.assistant.session(uri).document.from_client(params.position)
-        return await server.inline.suggest(uri, position, asked=asked, selected=selected)
+        with assistant.under_way():
+            position = assistant.session(uri).document.from_client(params.position)
+            found = await server.inline.suggest(uri, position, asked=asked, selected=selected)
+            if found is None:
+                return None
+            document = assistant.session(uri).document
+            return types.Range(start=document.to_client(found.start), end=document.to_client(found.end)), found
     except RedraftError as error:
         raise failed(error) from error
 
@@ -161,6 +186,8 @@ def actions(server: RedraftServer, params: types.CodeActionParams) -> list[types
     if only is not None and not any(str(getattr(o, "value", o)) in ("refactor", kind.value) for o in only):
         return []
     uri = params.text_document.uri
+    if excluded(uri):
+        return []
     stretch = {
         "start": {"line": params.range.start.line, "character": params.range.start.character},
         "end": {"line": params.range.end.line, "character": params.range.end.character},

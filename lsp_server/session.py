@@ -16,7 +16,8 @@ from lsp_server.document import Document
 from lsp_server.ghost import Ghost, GhostState
 from lsp_server.kept import Tracked, Tracker
 from lsp_server.reanchor import resumed
-from lsp_server.segments import Kept
+from lsp_server.settlements import of_span, unix
+from lsp_server.shown import Pending, Shown
 from lsp_server.span import Span
 
 if TYPE_CHECKING:
@@ -24,37 +25,6 @@ if TYPE_CHECKING:
 
 DEPARTED_QUIET_SECONDS = 3.0
 """What was typed instead of ghost text is read after this long without a change."""
-
-
-@dataclass(slots=True)
-class Pending:
-    """An offer that the client was asked to put in and that does not stand there yet.
-
-    `lead` and `tail` are put in around it and are no part of the offer (an empty line, quotes).
-    """
-
-    offer: Offer
-    place: Ghost
-    lead: str
-    text: str
-    original: str
-
-
-@dataclass(slots=True)
-class Shown:
-    """Ghost text on the screen, or just departed from."""
-
-    offer: Offer
-    ghost: Ghost
-    shown_at: float
-    recorded: bool
-    put_in: int = 0
-    """Characters of it that stand in the document and are tracked."""
-    ended_at: float | None = None
-
-    def shown_ms(self, at: float) -> float:
-        """How long it was shown, in milliseconds."""
-        return 1000 * ((at if self.ended_at is None else self.ended_at) - self.shown_at)
 
 
 @dataclass(slots=True)
@@ -70,16 +40,24 @@ class Session:
     departed: list[Shown] = field(default_factory=list)
     watched: dict[str, Span] = field(default_factory=dict)
     """Stretches that a request under way works on, followed through changes meanwhile."""
+    framed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """What was put in before and after an open offer and is no part of it."""
+    seen_ms: dict[str, float | None] = field(default_factory=dict)
+    """How long the ghost text was shown that an open offer was."""
+    tells: bool = False
+    """Whether this client says what it shows: then what it says nothing of was never seen."""
     settled: list[Settlement] = field(default_factory=list)
     dirty: set[str] = field(default_factory=set)
     """Offers whose span has changed since it was last saved."""
+    fresh: set[str] = field(default_factory=set)
+    """Offers whose span was never saved."""
     changed_at: float = 0.0
     lost: str | None = None
     """Why the mirror can no longer be trusted; None while it can."""
     autosave: bool = False
     """Whether the save that comes is the editor's own."""
     why: str = "nothing was asked for here yet"
-    """Why the last request here was answered with nothing."""
+    """Why the last request here was answered with nothing; empty when it was answered."""
 
     @property
     def eol(self) -> str:
@@ -116,11 +94,18 @@ class Session:
     def lose(self, why: str) -> None:
         """The mirror no longer equals the client's text: every open offer here is censored."""
         self.lost = why
+        self.withdraw(SettledBy.ERROR)
+
+    def withdraw(self, by: SettledBy) -> None:
+        """Stop following everything here, judging nothing: it is censored."""
         self.tracker.censor()
         for offer_id in list(self.tracker.open):
-            self._settle_tracked(offer_id, SettledBy.ERROR)
+            self._settle_tracked(offer_id, by)
         for offer_id in list(self.pending):
-            self.drop_pending(offer_id, SettledBy.ERROR)
+            self.drop_pending(offer_id, by)
+        for shown in [self.ghost, *self.departed]:
+            if shown is not None and shown.recorded and not shown.put_in:
+                self.settled.append(Settlement(shown.offer.id, Outcome.CENSORED, by, now()))
         self.ghost, self.departed = None, []
 
     def _look_for_pending(self, at: float) -> None:
@@ -135,7 +120,8 @@ class Session:
         end = self.document.after(start, len(pending.text))
         span = Span.placed(pending.text, start, end, replaced=pending.original)
         self.tracker.place(offer_id, span, at)
-        self.dirty.add(offer_id)
+        self.framed[offer_id] = (lead, pending.tail)
+        self.fresh.add(offer_id)
 
     def _look_at_ghost(self, at: float) -> None:
         shown = self.ghost
@@ -149,8 +135,9 @@ class Session:
                     self.tracker.extend(shown.offer.id, taken - shown.put_in, self.document, at)
             elif not shown.put_in:
                 self.tracker.place(shown.offer.id, shown.ghost.span(self.document), at)
+                self.seen_ms[shown.offer.id] = self._seen(shown, at)
             shown.put_in = taken
-            self.dirty.add(shown.offer.id)
+            self.fresh.add(shown.offer.id)
         if state is GhostState.ACCEPTED:
             shown.ended_at = at
             self.ghost = None
@@ -163,6 +150,22 @@ class Session:
         """Ghost text is on its way to the screen; what was shown before is superseded."""
         self.depart(at)
         self.ghost = Shown(offer, Ghost(text, start, end, self.document), at, recorded)
+
+    def tell(self, offer_id: str, at: float) -> bool:
+        """The client says that it shows an offer now. False if it is none of here."""
+        shown = next((s for s in [self.ghost, *self.departed] if s and s.offer.id == offer_id), None)
+        if shown is None or shown.told:
+            return False
+        shown.told, shown.shown_at = True, at
+        return True
+
+    def _seen(self, shown: Shown, at: float) -> float | None:
+        """How long ghost text was shown, in milliseconds; None if it never was."""
+        return None if self.tells and not shown.told else shown.shown_ms(at)
+
+    def unseen(self, offer_id: str, by: SettledBy) -> None:
+        """An offer was recorded and never reached the client: nobody saw it."""
+        self.settled.append(Settlement(offer_id, Outcome.CENSORED, by, now()))
 
     def depart(self, at: float) -> None:
         """The ghost text is gone from the screen. What is typed instead is read a little later."""
@@ -181,7 +184,8 @@ class Session:
             self.settled.append(
                 Settlement(
                     shown.offer.id, Outcome.IGNORED, by, now(),
-                    typed=_unix(typed) or None, shown_ms=shown.shown_ms(at), deleted_chars=len(shown.offer.offered),
+                    typed=unix(typed) or None, shown_ms=self._seen(shown, at),
+                    deleted_chars=len(shown.offer.offered),
                 )
             )  # fmt: skip
 
@@ -189,6 +193,8 @@ class Session:
 
     def settle_due(self, at: float, quiet: float, limit: float, occasion: SettledBy | None = None) -> None:
         """Settle what is due now: by quiet or limit, or on the occasion of a save or close."""
+        for offer_id in [i for i, p in self.pending.items() if at - p.asked_at >= limit]:
+            self.drop_pending(offer_id, SettledBy.LIMIT)
         if self.departed and (occasion is not None or at - self.changed_at >= DEPARTED_QUIET_SECONDS):
             self.settle_departed(at)
         for offer_id, by in self.tracker.due(at, quiet, limit, occasion):
@@ -214,48 +220,50 @@ class Session:
             deleted = len(pending.offer.offered) if outcome is Outcome.REJECTED else 0
             self.settled.append(Settlement(offer_id, outcome, by, now(), deleted_chars=deleted))
 
-    def reject_ghost(self, at: float) -> None:
-        """The user declined the ghost text in words (`redraft.reject`)."""
-        shown, self.ghost = self.ghost, None
-        if shown is not None and shown.recorded and not shown.put_in:
+    def reject_ghost(self, offer_id: str, at: float) -> bool:
+        """The user declined ghost text in words (`redraft.reject`). False if it is none, or stands in part."""
+        shown = next((s for s in [self.ghost, *self.departed] if s and s.offer.id == offer_id), None)
+        if shown is None or shown.put_in:
+            return False
+        if shown is self.ghost:
+            self.ghost = None
+        else:
+            self.departed.remove(shown)
+        if shown.recorded:
+            deleted = len(shown.offer.offered)
             self.settled.append(
                 Settlement(
-                    shown.offer.id, Outcome.REJECTED, SettledBy.COMMAND, now(),
-                    shown_ms=shown.shown_ms(at), deleted_chars=len(shown.offer.offered),
+                    offer_id, Outcome.REJECTED, SettledBy.COMMAND, now(),
+                    deleted_chars=deleted, shown_ms=self._seen(shown, at),
                 )
             )  # fmt: skip
+        return True
 
     def reject(self, offer_id: str) -> None:
         """The user declined an offer that stands (`redraft.reject`)."""
         tracked = self.tracker.open.pop(offer_id)
+        deleted, shown_ms = len(unix(tracked.span.offered)), self._forget(offer_id)
+        self.settled.append(
+            Settlement(
+                offer_id, Outcome.REJECTED, SettledBy.COMMAND, now(), deleted_chars=deleted, shown_ms=shown_ms,
+            )
+        )  # fmt: skip
+
+    def _forget(self, offer_id: str) -> float | None:
+        """Drop what is kept beside the tracker of an offer that settles; how long it was shown."""
         self.dirty.discard(offer_id)
-        deleted = len(_unix(tracked.span.offered))
-        self.settled.append(Settlement(offer_id, Outcome.REJECTED, SettledBy.COMMAND, now(), deleted_chars=deleted))
+        self.fresh.discard(offer_id)
+        self.framed.pop(offer_id, None)
+        return self.seen_ms.pop(offer_id, None)
 
     def _settle_tracked(self, offer_id: str, by: SettledBy) -> None:
         tracked = self.tracker.open[offer_id]
-        span = tracked.span
         judged = self.tracker.settle(offer_id, self.document)
-        self.dirty.discard(offer_id)
+        shown_ms = self._forget(offer_id)
         if judged.outcome is Outcome.CENSORED:
             self.settled.append(Settlement(offer_id, judged.outcome, by, now()))
             return
-        offered, kept = _unix(span.offered), None if judged.kept is None else _unix(judged.kept)
-        surviving = 0
-        if judged.kept_chars:
-            pieces = (span.offered[s.a : s.b] for s in span.segments if isinstance(s, Kept))
-            surviving = len(offered) if judged.outcome is Outcome.ACCEPTED else sum(len(_unix(p)) for p in pieces)
-        first = None if tracked.first_change_at is None else 1000 * (tracked.first_change_at - tracked.placed_at)
-        self.settled.append(
-            Settlement(
-                offer_id, judged.outcome, by, now(),
-                kept=kept, offered=offered if span.rest else None,
-                typed=None,
-                kept_chars=surviving, modified_chars=max(0, len(kept or "") - surviving),
-                deleted_chars=len(offered) - surviving, appended_chars=judged.appended_chars,
-                first_change_ms=first,
-            )
-        )  # fmt: skip
+        self.settled.append(of_span(offer_id, tracked, judged, by, shown_ms))
 
     # --- a restart -----------------------------------------------------------------------------
 
@@ -271,10 +279,5 @@ class Session:
             return False
         tracked.span = span
         self.tracker.resume(offer_id, tracked)
-        self.dirty.add(offer_id)
+        self.fresh.add(offer_id)
         return True
-
-
-def _unix(text: str) -> str:
-    """A document's text with the line ends that the store uses."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")

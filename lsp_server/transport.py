@@ -1,0 +1,97 @@
+"""How messages come and go: stdio or one TCP connection, and an orderly end whatever ends it.
+
+An editor may say `shutdown` and `exit`, only `exit`, close the pipe, die, or send SIGTERM. Each
+time open offers are saved and what has settled is written before the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from pygls.io_ import StdinAsyncReader, StdoutWriter, run_async
+
+if TYPE_CHECKING:
+    from lsp_server.server import RedraftServer
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(server: RedraftServer, reader: Any, writer: Any) -> None:
+    """Serve one client until it leaves, then shut the assistant down."""
+    server.stopping = Event()
+    server.protocol.set_writer(writer)
+    try:
+        await run_async(
+            stop_event=server.stopping,
+            reader=reader,
+            protocol=server.protocol,
+            logger=logging.getLogger("pygls"),
+            error_handler=server.report_server_error,
+        )
+    except (ConnectionError, asyncio.IncompleteReadError, ValueError) as error:
+        logger.warning("the client is gone: %s", error)
+    finally:
+        await asyncio.shield(server.assistant.shutdown())
+
+
+def stdio(server: RedraftServer) -> int:
+    """Serve standard input and output; the exit status."""
+    reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stdin")
+
+    async def run() -> bool:
+        reader = StdinAsyncReader(sys.stdin.buffer, reading)
+        return await _until_signalled(serve(server, reader, StdoutWriter(sys.stdout.buffer)))
+
+    signalled = asyncio.run(run())
+    code = server.exit_code
+    if signalled:  # a thread still waits for standard input, and would keep the interpreter alive
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+def tcp(server: RedraftServer, port: int) -> int:
+    """Serve the first client that connects to `port` of 127.0.0.1; the exit status."""
+
+    async def run() -> bool:
+        taken = asyncio.Event()
+        done = asyncio.Event()
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if taken.is_set():
+                writer.close()
+                return
+            taken.set()
+            try:
+                await serve(server, reader, writer)
+            finally:
+                writer.close()
+                done.set()
+
+        async with await asyncio.start_server(connected, "127.0.0.1", port):
+            return await _until_signalled(done.wait())
+
+    asyncio.run(run())
+    return server.exit_code
+
+
+async def _until_signalled(work: Any) -> bool:
+    """Run `work`; SIGTERM and SIGINT cancel it. Whether one of them did."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError):  # Windows
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return True
+    return False
