@@ -22,6 +22,8 @@ from learner.store import Store
 
 CACHE = "cache"
 """Folder beside `edits.db` for what is computed from edits and may hold their text."""
+SMALL = 100_000_000
+"""Bytes of a database that is written anew whenever something is forgotten: under a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def forget(
             db.execute("DELETE FROM lineages")
             db.execute("DELETE FROM shingles")
         db.execute("DROP TABLE temp.forgotten")
-    left = [*_remove_files(store, paths), *_remove_remnants(store)]
+    left = [*_remove_files(store, paths), *_remove_remnants(store, anew=everything)]
     return Receipt(receipt.offers, receipt.documents, receipt.adapters_retired, tuple(left))
 
 
@@ -144,14 +146,15 @@ def _remove_files(store: Store, adapters: list[Path]) -> list[str]:
     return left
 
 
-def _remove_remnants(store: Store) -> list[str]:
-    """Write the database anew without free space, and empty the WAL; what is left, in words.
+def _remove_remnants(store: Store, *, anew: bool) -> list[str]:
+    """Empty the WAL, and write the database anew where asked for or quick; what is left, in words.
 
-    `secure_delete` blanks what is deleted, but not the copies that SQLite leaves in a page when it
-    moves rows to another one; VACUUM does.
+    `secure_delete` blanks what our connections delete. VACUUM also drops what another tool, without
+    that setting, has deleted before; it holds the write lock for seconds per gigabyte.
     """
     try:
-        store.db.execute("VACUUM")
+        if anew or store.read("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")[0][0] < SMALL:
+            store.db.execute("VACUUM")
     except sqlite3.Error as error:
         return [f"traces in {store.path}'s free space ({error}): forget again when no other program uses it"]
     if store.path is not None and not store.checkpoint(truncate=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from learner.records import (
 )
 from learner.store import Store
 
+TOOL = "import sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).executescript(sys.argv[2])"
 CANARY = "Quetzalcoatlus-7391"
 
 
@@ -115,6 +117,18 @@ def test_no_byte_of_what_was_forgotten_is_left(store: Store, how: str) -> None:
     assert store.read("PRAGMA integrity_check") == [("ok",)]
     store.close()
     assert files_with(CANARY, home) == []
+
+
+def test_what_another_tool_deleted_is_gone_too(store: Store) -> None:
+    assert store.path is not None
+    record(store, text=CANARY * 9)
+    store.checkpoint()
+    delete = "PRAGMA secure_delete = OFF; PRAGMA foreign_keys = ON; DELETE FROM offers;"
+    subprocess.run([sys.executable, "-c", TOOL, str(store.path), delete], check=True)
+    store.checkpoint(truncate=True)
+    assert files_with(CANARY, store.path.parent) == ["edits.db"]  # the control: deleted, and still there to read
+    assert forget(store, everything=True).offers == 0
+    assert files_with(CANARY, store.path.parent) == []
 
 
 def test_only_what_was_named_is_forgotten(store: Store) -> None:
