@@ -17,7 +17,7 @@ from learner.commands.frame import terminated
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="redraft")
 def main() -> None:
-    r"""Learn from what you change in a model's answers.
+    """Learn from what you change in a model's answers.
 
     \b
     Begin with:

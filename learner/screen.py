@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def table(
     *,
     empty: str,
     title: str | None = None,
+    console: Console | None = None,
 ) -> None:
     """Rows as a table with these columns (key -> heading), or all of their keys as JSON."""
     rows = list(rows)
@@ -102,7 +104,7 @@ def table(
         shown.add_column(heading, justify="right" if figures else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(Text(number(row.get(key))) for key in columns))
-    out().print(shown)
+    (console or out()).print(shown)
 
 
 def models(found: Sequence[Any], as_json: bool) -> None:
@@ -188,6 +190,86 @@ def adapter(found: AdapterVersion, as_json: bool) -> None:
         out().print(Text.assemble((f"{key:<18}", "bold"), str(value)), soft_wrap=True)
 
 
+def training(report: Mapping[str, Any], as_json: bool, *, to_err: bool = False) -> None:
+    """What a training did: one line per adapter, and why it serves or does not."""
+    if as_json:
+        dump(report)
+        return
+    console = err() if to_err else out()
+    rows = [
+        {
+            "feedback": "base", "rows": None, "proxy": report["base_proxy_cost"], "untouched": report["base_untouched"],
+            "interval": _interval(report["base_interval"]), "state": "", "seconds": None,
+        }
+    ]  # fmt: skip
+    for a in report["adapters"]:
+        state = "failed" if a["error"] else a["state"] or ("would train" if report["dry_run"] else MISSING)
+        rows.append(
+            {
+                "feedback": a["feedback"], "rows": a["rows"], "proxy": a["proxy_cost"], "untouched": a["untouched"],
+                "interval": _interval(a["interval"]), "state": state, "seconds": a["seconds"] or None,
+            }
+        )  # fmt: skip
+    columns = {
+        "feedback": "Adapter", "rows": "Edits", "seconds": "Seconds", "proxy": "Proxy cost", "interval": "95%",
+        "untouched": "Untouched", "state": "State",
+    }  # fmt: skip
+    head = f"{report['edits']} edits, {report['held_out']} of them held out; base {report['base']}"
+    table(rows if not report["dry_run"] else rows[1:], columns, False, empty="", title=head, console=console)
+    for a in report["adapters"]:
+        left = ", ".join(f"{n} {why}" for why, n in a["left_out"].items())
+        words = [w for w in (a["error"], a["reason"], f"left out: {left}" if left else "") if w]
+        for line in words:
+            console.print(Text.assemble((f"{a['feedback']}: ", "bold"), line), soft_wrap=True)
+    if not report["dry_run"]:
+        console.print(Text("Proxy cost: how far its answers are from what you kept; 0 is the same."), soft_wrap=True)
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return MISSING if not bounds else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+
+
+def demo(outcome: Any, pictures: Sequence[Path], home: Path) -> None:
+    """What the demo found: before against after, and every arm on the same new texts."""
+    before = sum(r.cost for r in outcome.before) / len(outcome.before)
+    after = sum(r.cost for r in outcome.after) / len(outcome.after)
+    kept = [sum(r.untouched for r in rounds) for rounds in (outcome.before, outcome.after)]
+    rows = [
+        {
+            "who": "before training", "n": len(outcome.before), "cost": before,
+            "untouched": f"{kept[0]} of {len(outcome.before)}",
+        },
+        {
+            "who": "after, the bandit choosing", "n": len(outcome.after), "cost": after,
+            "untouched": f"{kept[1]} of {len(outcome.after)}",
+        },
+    ]  # fmt: skip
+    columns = {"who": "", "n": "Texts", "cost": "Mean edit cost", "untouched": "Left untouched"}
+    table(rows, columns, False, empty="", title="What the writer had to change")
+    arms = [
+        {
+            "arm": arm, "cost": cost, "untouched": f"{outcome.untouched[arm]:.0%}",
+            "chosen": sum(r.arm == arm for r in outcome.after),
+        }
+        for arm, cost in sorted(outcome.edit_cost.items(), key=lambda item: item[1])
+    ]  # fmt: skip
+    columns = {"arm": "Arm", "cost": "Mean edit cost", "untouched": "Left untouched", "chosen": "Times chosen"}
+    table(arms, columns, False, empty="", title="\nEvery arm on the same new texts")
+    words = [
+        "",
+        f"Regret in the last third: {outcome.regret_last_third:.3f} (0: as good as the best arm, 1: as the base).",
+        f"It took {outcome.seconds / 60:.1f} minutes. 0 is a text kept as it was, 1 one of which nothing was kept.",
+        *(f"Picture: {path}" for path in pictures),
+        "",
+        "Where to look next:",
+        f"  REDRAFT_HOME={home} learner edits list       what was offered and what was kept",
+        f"  REDRAFT_HOME={home} learner adapters list    who serves, and why",
+        "  docs/install.md                              your own editor",
+    ]
+    for line in words:
+        out().print(Text(line), soft_wrap=True)
+
+
 class Work:
     """A progress bar on standard error that knows the time left; plain lines where there is no terminal."""
 
@@ -215,6 +297,15 @@ class Work:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Hide the bar while something else shows its own."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
 
     def step(self, words: str, fraction: float | None = None) -> None:
         """Say what is being done; `fraction` of it is behind us (None: cannot be told)."""

@@ -22,7 +22,7 @@ def adapters(context: click.Context) -> None:
 @json_option
 @friendly
 def adapters_list(as_json: bool = False) -> None:
-    r"""List every adapter version with its held-out figures.
+    """List every adapter version with its held-out figures.
 
     \b
     Example:
@@ -44,7 +44,7 @@ def adapters_list(as_json: bool = False) -> None:
 @json_option
 @friendly
 def adapters_show(adapter: str, as_json: bool) -> None:
-    r"""Show all that is known of one adapter version.
+    """Show all that is known of one adapter version.
 
     \b
     Example:
@@ -76,7 +76,7 @@ def _move(adapter: str, state: str, as_json: bool) -> None:
 @json_option
 @friendly
 def adapters_promote(adapter: str, as_json: bool) -> None:
-    r"""Let an adapter serve, whatever its held-out figures say.
+    """Let an adapter serve, whatever its held-out figures say.
 
     \b
     Example:
@@ -90,7 +90,7 @@ def adapters_promote(adapter: str, as_json: bool) -> None:
 @json_option
 @friendly
 def adapters_retire(adapter: str, as_json: bool) -> None:
-    r"""Take an adapter out of the choice.
+    """Take an adapter out of the choice.
 
     \b
     Example:

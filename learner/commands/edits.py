@@ -22,7 +22,7 @@ def edits() -> None:
 @json_option
 @friendly
 def edits_list(limit: int, as_json: bool) -> None:
-    r"""Show the newest edits.
+    """Show the newest edits.
 
     \b
     Example:
@@ -42,7 +42,7 @@ def edits_list(limit: int, as_json: bool) -> None:
 @click.option("--format", "kind", type=click.Choice(["redraft", "trl"]), default="redraft", show_default=True)
 @friendly
 def edits_export(file: Path, kind: str) -> None:
-    r"""Write the edits to a JSONL file (- for standard output).
+    """Write the edits to a JSONL file (- for standard output).
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def edits_export(file: Path, kind: str) -> None:
 @json_option
 @friendly
 def edits_import(file: Path, as_json: bool) -> None:
-    r"""Read edits from a JSONL file: all of it, or nothing.
+    """Read edits from a JSONL file: all of it, or nothing.
 
     A line needs `prompt` (a string or chat messages), `offered` and `kept`.
 
@@ -92,7 +92,7 @@ def edits_import(file: Path, as_json: bool) -> None:
 @json_option
 @friendly
 def edits_forget(document: str | None, hours: float | None, everything: bool, as_json: bool) -> None:
-    r"""Delete edits for good, and retire the adapters that saw them.
+    """Delete edits for good, and retire the adapters that saw them.
 
     \b
     Example:
@@ -118,7 +118,7 @@ def edits_forget(document: str | None, hours: float | None, everything: bool, as
 @json_option
 @friendly
 def consent(word: str, workspace: str, as_json: bool) -> None:
-    r"""Say whether edits may be recorded; nothing is before a yes.
+    """Say whether edits may be recorded; nothing is before a yes.
 
     \b
     Examples:

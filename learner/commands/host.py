@@ -15,7 +15,7 @@ from learner.commands.frame import friendly, json_option
 @json_option
 @friendly
 def setup(model: str | None, download: bool, list_only: bool, as_json: bool) -> None:
-    r"""Prepare a base model: what trains and what serves, once.
+    """Prepare a base model: what trains and what serves, once.
 
     \b
     Examples:
@@ -40,7 +40,7 @@ def setup(model: str | None, download: bool, list_only: bool, as_json: bool) -> 
 @json_option
 @friendly
 def serve(status: bool, stop: bool, as_json: bool) -> None:
-    r"""Run the model host: one per user, shared by all editor windows.
+    """Run the model host: one per user, shared by all editor windows.
 
     Editors start it by themselves, and it leaves when it is idle.
 

@@ -94,7 +94,7 @@ CHECKS: tuple[Callable[[config.Paths], Iterator[Finding]], ...] = (_settings, _s
 @json_option
 @friendly
 def doctor(as_json: bool) -> None:
-    r"""Look at the installation, and say what to do about what is not well.
+    """Look at the installation, and say what to do about what is not well.
 
     \b
     Example:

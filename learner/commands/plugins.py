@@ -21,7 +21,7 @@ def plugins(context: click.Context) -> None:
 @json_option
 @friendly
 def plugins_list(as_json: bool = False) -> None:
-    r"""List the installed feedback types and bandits, and say which of them are broken.
+    """List the installed feedback types and bandits, and say which of them are broken.
 
     \b
     Example:
@@ -71,7 +71,7 @@ def _switch(name: str, on: bool, as_json: bool) -> None:
 @json_option
 @friendly
 def plugins_enable(name: str, as_json: bool) -> None:
-    r"""Switch a feedback type on, or make a bandit the one that chooses.
+    """Switch a feedback type on, or make a bandit the one that chooses.
 
     \b
     Example:
@@ -85,7 +85,7 @@ def plugins_enable(name: str, as_json: bool) -> None:
 @json_option
 @friendly
 def plugins_disable(name: str, as_json: bool) -> None:
-    r"""Switch a feedback type off: `learner train` leaves it out.
+    """Switch a feedback type off: `learner train` leaves it out.
 
     \b
     Example:

@@ -2,24 +2,137 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
-from learner import config, screen
+from learner import config, feedback, screen
 from learner.commands.frame import friendly, json_option
+from learner.exceptions import RedraftError, TrainingError
+
+DEMO_BEFORE, DEMO_AFTER = 56, 60
+
+
+def _need_training() -> None:
+    missing = [m for m in ("torch", "transformers", "peft", "trl") if importlib.util.find_spec(m) is None]
+    if missing:
+        raise TrainingError(f"training needs {', '.join(missing)}: pip install 'redraft[train]'")
 
 
 @click.command()
+@click.option("--feedback", "names", multiple=True, metavar="NAME", help="Train this feedback type; may be repeated.")
+@click.option("--base", metavar="MODEL", help="The base model, as `learner setup --list` names it.")
+@click.option("--epochs", type=click.IntRange(1, 100), help="Passes over the edits.")
+@click.option("--learning-rate", type=float, help="Peak learning rate; default: the feedback type's own.")
+@click.option("--dry-run", is_flag=True, help="Say what would be trained on; write nothing.")
+@json_option
 @friendly
-def train() -> None:
-    """Train."""
+def train(
+    names: tuple[str, ...],
+    base: str | None,
+    epochs: int | None,
+    learning_rate: float | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train one adapter per feedback type on the collected edits, and let those serve that help.
+
+    A fifth of the documents is held out for ever. Each adapter answers their prompts on the engine
+    that serves; one that is clearly better than the base serves from then on, one that cannot be
+    told gets a fifth of the requests, one that is worse is not used.
+
+    \b
+    Examples:
+      learner train
+      learner train --feedback sft --feedback dpo
+      learner train --dry-run
+    """
+    import msgspec
+
+    settings = config.load()
+    if base is not None:
+        settings = msgspec.structs.replace(settings, base=base)
+    chosen = names or tuple(n for n in settings.feedback if n not in settings.disabled_plugins)
+    report = run_training(chosen, settings, epochs=epochs, learning_rate=learning_rate, dry_run=dry_run)
+    screen.training(report, as_json)
+    if any(a["error"] for a in report["adapters"]):
+        raise SystemExit(1)
+
+
+def run_training(
+    names: tuple[str, ...],
+    settings: config.Config,
+    *,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """What `learner train` does; its report as plain values. Raises RedraftError, saying what to do."""
+    _need_training()
+    there = feedback.installed()
+    for name in names:
+        if name not in there:
+            raise RedraftError(f"no feedback type {name!r} is installed; there are: {', '.join(sorted(there))}")
+    from learner import model_files
+    from learner.store import Store
+    from learner.training.run import train as run
+    from learner.training.settings import TrainSettings
+
+    paths = config.paths()
+    if not paths.database.exists():
+        raise TrainingError(
+            f"there is nothing to learn from: {paths.database} does not exist. Write with an editor first "
+            "(after `learner consent yes`), or `learner edits import FILE`, or try `learner demo`"
+        )
+    base = model_files.current(paths, settings)
+    dials: dict[str, Any] = {"learning_rate": learning_rate}
+    if epochs is not None:
+        dials["epochs"] = epochs
+    with Store.open(paths.database) as store, screen.Work("Training") as work:
+        report = run(
+            store,
+            base,
+            TrainSettings(names, **dials),
+            progress=work.step,
+            dry_run=dry_run,
+            paths=paths,
+            config=settings,
+        )
+    body: dict[str, Any] = json.loads(json.dumps(report.to_json()))
+    return body
 
 
 @click.command()
+@click.option(
+    "--home", type=click.Path(file_okay=False, path_type=Path), help="Where to keep it; default: a new folder."
+)
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
+@click.option(
+    "--before", default=DEMO_BEFORE, show_default=True, type=click.IntRange(12), help="Texts before training."
+)
+@click.option("--after", default=DEMO_AFTER, show_default=True, type=click.IntRange(12), help="New texts after it.")
 @friendly
-def demo() -> None:
-    """Demo."""
+def demo(home: Path | None, target: Path | None, before: int, after: int) -> None:
+    """See the whole loop on texts of this machine: write, keep, train, choose.
 
+    A scripted writer with a habit of its own works with the real server and the real model. Nothing
+    of yours is read but what installed packages say of themselves, and nothing of yours is changed:
+    the demo has a home of its own.
 
-_ = (Path, config, screen, json_option)
+    \b
+    Example:
+      learner demo --json demo.json
+    """
+    _need_training()
+    from learner.commands import demonstration
+
+    outcome, pictures = demonstration.show(home, before, after)
+    screen.demo(outcome, pictures, Path(os.environ["REDRAFT_HOME"]))
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(outcome.to_json(), indent=2) + "\n", encoding="utf-8")
+        screen.note(f"Figures: {target}")

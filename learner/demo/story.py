@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -175,12 +176,17 @@ def run(
     old: Sequence[Text],
     new: Sequence[Text],
     step: Step,
+    pause: Callable[[], AbstractContextManager[None]],
 ) -> Outcome:
-    """The whole story. `train` does what `learner train` does, on what was recorded meanwhile."""
+    """The whole story. `train` does what `learner train` does, on what was recorded meanwhile.
+
+    `pause` hides the progress of the story while the training shows its own.
+    """
     started = time.monotonic()
     model_files.current(paths, config)
     before = asyncio.run(write(home, home / "before", old, step, "Writing, and keeping"))
-    training = train()
+    with pause():
+        training = train()
     with Store.open(paths.database, read_only=True) as store:
         arms = registry.arms(store, model_files.current(paths, config).fingerprint)
     if len(arms) < 2:

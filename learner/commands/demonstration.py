@@ -1,0 +1,80 @@
+"""What `learner demo` does around its story: a home of its own, the base model, the pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from learner import config, launch, models, screen
+from learner.commands.training import run_training
+
+if TYPE_CHECKING:
+    from learner.demo.story import Outcome
+
+KEPT = "models"
+"""What of an earlier demo's home is kept: the prepared base takes a minute to make."""
+
+
+def _fresh(home: Path | None) -> Path:
+    """An empty home, but for a base model that is prepared already (there, or in the user's own home)."""
+    own = config.paths().models
+    if home is None:
+        home = Path(tempfile.mkdtemp(prefix="redraft-demo-"))
+    home = config.private_folder(home.absolute())
+    os.environ["REDRAFT_HOME"] = str(home)
+    launch.stop_host(config.paths())
+    for there in home.iterdir():
+        if there.name != KEPT:
+            shutil.rmtree(there) if there.is_dir() else there.unlink()
+    if own.is_dir() and own != home / KEPT and not (home / KEPT).exists():
+        shutil.copytree(own, home / KEPT, copy_function=_link)
+    return home
+
+
+def _link(source: str, target: str) -> str:
+    """A hard link where the file system allows it, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
+
+
+def show(home: Path | None, before: int, after: int) -> tuple[Outcome, list[Path]]:
+    """Run the demo, with progress on standard error; what came of it, and the pictures."""
+    from learner.demo import documents, story
+
+    home = _fresh(home)
+    paths = config.paths()
+    with screen.Work("Looking for real texts") as work:
+        work.step("Looking for real texts on this machine", None)
+        texts = documents.find(before + after)
+        base = models.setup(None, paths, work.step)
+    config.save(base=base.name)
+    settings = config.load()
+
+    def train() -> Mapping[str, Any]:
+        report = run_training(settings.feedback, settings)
+        screen.training(report, False, to_err=True)
+        return report
+
+    try:
+        with screen.Work("Writing") as work:
+            outcome = story.run(home, paths, settings, train, texts[:before], texts[before:], work.step, work.pause)
+    finally:
+        launch.stop_host(paths)
+    return outcome, _pictures(outcome, home)
+
+
+def _pictures(outcome: Outcome, home: Path) -> list[Path]:
+    from learner.demo import picture
+
+    try:
+        return picture.draw(outcome, home / "cost")
+    except ImportError:
+        screen.note("No picture: pip install 'redraft[report]' for it.")
+        return []

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against a named peer in the same run, never timed tests. Run by `make bench`."""

@@ -1,0 +1,82 @@
+"""The language server's own time: a keystroke in a long document, and being ready. Peer: bare pygls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from statistics import median
+from time import perf_counter
+
+import psutil
+from lsprotocol import types
+from pygls.lsp.client import LanguageClient
+from pygls.workspace import TextDocument
+
+from lsp_server.delta import Position
+from lsp_server.document import Document
+from lsp_server.kept import Tracker
+from lsp_server.span import Span
+from tests.benchmarks.row import Row, timed
+
+LINES = (10_000, 100_000)
+OPEN_OFFERS = 20
+BARE = """
+from pygls.lsp.server import LanguageServer
+LanguageServer("bare", "1").start_io()
+"""
+
+
+def keystrokes() -> Iterator[Row]:
+    """One letter typed in the middle of a document with 20 open offers, against pygls' own document alone."""
+    for count in LINES:
+        text = "the quick brown fox jumps over the lazy dog\n" * count
+        document = Document("file:///bench", text, 1, "text", "utf-16")
+        tracker = Tracker()
+        for i in range(OPEN_OFFERS):
+            line = (i + 1) * count // (OPEN_OFFERS + 1)
+            start = Position(line, 0)
+            tracker.place(str(i), Span.placed(document.line(line)[:-1], start), 0.0)
+        theirs = TextDocument("file:///bench", text, language_id="text", version=1)
+        where = types.Position(line=count // 2, character=7)
+        change = types.TextDocumentContentChangePartial(range=types.Range(start=where, end=where), text="x")
+
+        def ours(document: Document = document, tracker: Tracker = tracker) -> None:
+            tracker.apply([document.apply(change)], document, 1.0)
+
+        peer = timed(lambda theirs=theirs: theirs.apply_change(change), 15)  # type: ignore[misc]
+        yield Row.of(f"keystroke, {count:,} lines, {OPEN_OFFERS} offers", timed(ours, 400) * 1e3, peer * 1e3, 0.2, "ms")
+
+
+async def _ready(arguments: list[str], home: str) -> tuple[float, float]:
+    """Seconds until `initialize` is answered, and resident MiB then."""
+    client = LanguageClient("bench", "1")
+    started = perf_counter()
+    await client.start_io(sys.executable, *arguments, env=os.environ | {"REDRAFT_HOME": home})
+    await client.initialize_async(types.InitializeParams(capabilities=types.ClientCapabilities()))
+    seconds = perf_counter() - started
+    process = client._server
+    assert process is not None
+    memory = psutil.Process(process.pid).memory_info().rss / 2**20
+    await client.shutdown_async(None)
+    client.exit(None)
+    await client.stop()  # type: ignore[no-untyped-call]
+    return seconds, memory
+
+
+def ready() -> Iterator[Row]:
+    """From the start of the process to the answer of `initialize`, and memory then, against a bare pygls server."""
+    ours, peer = [], []
+    with tempfile.TemporaryDirectory(prefix="rd-") as home:
+        for _ in range(5):  # in turn, so that the machine's mood is shared
+            peer.append(asyncio.run(_ready(["-c", BARE], home)))
+            ours.append(asyncio.run(_ready(["-m", "lsp_server.cli"], home)))
+    yield Row.of("redraft-lsp ready", median(s for s, _ in ours), median(s for s, _ in peer), 1.5, "s")
+    yield Row.of("redraft-lsp memory", median(m for _, m in ours), median(m for _, m in peer), 2.0, "MiB")
+
+
+def rows() -> Iterator[Row]:
+    yield from keystrokes()
+    yield from ready()
