@@ -186,10 +186,14 @@ class Span:
     def extended(self, count: int, reader: Reader) -> Span:
         """The span after `count` more characters of `rest` were accepted and put in at the end.
 
-        They have arrived by a change already, as text typed after. Unchanged if they do not
-        stand there: then they were typed over since.
+        They have arrived by a change already: as text typed after, or in the place where the
+        change put the accepted part in once more (VS Code). Unchanged if they do not stand there:
+        then they were typed over since.
         """
         part = self.rest[:count]
+        again = self._extended_inside(part)
+        if again is not None:
+            return again
         place = advance(self.end, part, len(part))
         tail = self.segments[-1] if self.segments else None
         whole = isinstance(tail, Kept) and tail.b == len(self.offered)
@@ -199,6 +203,18 @@ class Span:
         longer = replace(self, offered=self.offered + part, rest=self.rest[count:])
         bounds = (self.outer_start, self.start, place, self.outer_end)
         return longer._with(bounds, segments, self.before, self.after - len(part))
+
+    def _extended_inside(self, part: str) -> Span | None:
+        """The span with `part` as the offer's, where it stands in the place right after the accepted part."""
+        if len(self.segments) < 2 or not part:
+            return None
+        kept, tail = self.segments[-2:]
+        whole = isinstance(kept, Kept) and kept.b == len(self.offered)
+        if not whole or not isinstance(tail, Inserted) or not tail.text.startswith(part):
+            return None
+        pieces = (*self.segments[:-1], Inserted(part), Inserted(tail.text[len(part) :]))
+        longer = replace(self, offered=self.offered + part, rest=self.rest[len(part) :])
+        return longer._with(self.bounds, heal(pieces, longer.offered), self.before, self.after)
 
     def _undoes(self, earlier: Span, reader: Reader) -> bool:
         if self.replaced:
