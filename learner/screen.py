@@ -311,11 +311,14 @@ class Work:
         """Say what is being done; `fraction` of it is behind us (None: cannot be told)."""
         if self._task is None:
             return
-        if words != self._last:
-            self._last = words
+        about = words.partition(":")[0]  # what follows a colon changes while the same goes on
+        if about != self._last:
+            self._last = about
             if not self._console.is_terminal:
-                self._console.print(Text(words), soft_wrap=True)
+                self._console.print(Text(about), soft_wrap=True)
             else:
                 self._progress.reset(self._task, description=words, total=None)
+        elif self._console.is_terminal:
+            self._progress.update(self._task, description=words)
         if fraction is not None:
             self._progress.update(self._task, total=1.0, completed=min(1.0, fraction))
