@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -63,10 +62,10 @@ class Answer:
         self._finish: Literal["stop", "length"] | None = None
         self._usage = hostwire.Usage()
 
-    async def read(self, response: httpx2.Response, limits: Limits, started: float) -> None:
+    async def read(self, response: httpx2.Response, limits: Limits) -> None:
         """Read events to the end. Progress is text, not bytes: a host that only pings is a host that hangs."""
         events = aiter(httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES))
-        deadline = asyncio.get_running_loop().time() + limits.first_token - (time.perf_counter() - started)
+        deadline = asyncio.get_running_loop().time() + limits.first_token
         received = 0
         while True:
             async with asyncio.timeout_at(deadline):

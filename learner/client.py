@@ -83,6 +83,7 @@ class HostClient:
         self.limits = limits or Limits()
         self._info: HostInfo | None = None
         self._adapters: tuple[hostwire.Adapter, ...] = ()
+        self._turn = asyncio.Lock()
         # No connection is kept: llama.cpp closes idle ones on its own clock, and a request that
         # meets such a close fails. A new connection to a local socket costs less than a token.
         pool = httpx2.Limits(max_keepalive_connections=0)
@@ -176,15 +177,24 @@ class HostClient:
             content = msgspec.json.encode(body)
         except UnicodeEncodeError as error:
             raise HostError("the text holds half of a surrogate pair, which no model can read: remove it") from error
+        kind = {"Content-Type": "application/json"}
         async with (
+            self._alone(),
             self._errors(),
-            self._http.stream(
-                "POST", "/v1/chat/completions", content=content, headers={"Content-Type": "application/json"}
-            ) as response,
+            self._http.stream("POST", "/v1/chat/completions", content=content, headers=kind) as response,
         ):
             await self._check_status(response)
-            await answer.read(response, self.limits, started)
+            await answer.read(response, self.limits)
         return answer.generation(adapter, (time.perf_counter() - started) * 1000)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One request at a time where there are activated adapters: llama.cpp mixes them up (`armset.is_activated`)."""
+        if any(a.invocation_tokens for a in self._adapters):
+            async with self._turn:
+                yield
+        else:
+            yield
 
     def _named(self, info: HostInfo, adapter: str) -> str:
         if adapter == ZERO_ADAPTER or adapter not in info.adapters:

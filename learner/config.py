@@ -76,6 +76,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     threads: int = 0
     """Threads of the model host; 0 leaves one core free, without which any other load slows it many times over."""
     slots: int = 4
+    """Requests that the model host answers at once; always 1 with activated adapters, which llama.cpp mixes up."""
     context: int = 4096
     """Tokens of context per slot."""
     idle_minutes: float = 15.0

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,7 @@ async def test_no_arm_is_answered_from_a_prompt_that_another_arm_left_in_memory(
     other = Prompt((Message("system", "You know mountains. " * 4), Message("user", "Which is the tallest of Africa?")))
     with PrivateHost(arms, Config(slots=1, context=512)) as endpoint:
         async with HostClient(endpoint) as client:
-            for arm, before in itertools.permutations((None, "a-1", "plain-1"), 2):
+            for before, arm in (("plain-1", None), ("plain-1", "a-1"), ("a-1", None)):
                 await ask(client, arm, other)
                 alone = await ask(client, arm)
                 await ask(client, before)
@@ -165,13 +166,47 @@ async def test_another_arm_on_the_same_prompt_reads_five_tokens(client: HostClie
         assert answer.prompt_tokens - answer.cached_tokens <= 5, arm
 
 
-async def test_arms_at_once_in_several_slots(client: HostClient) -> None:
-    arms = (None, "a-1", "b-1")
+async def test_arms_asked_for_at_once_are_kept_apart(engine: Engine, client: HostClient) -> None:
+    """From one client and from several, each answer is exactly its arm's. (With several slots, half are not.)"""
+    arms = (None, "a-1", "b-1", "a-1")
     alone = {arm: await ask(client, arm) for arm in arms}
-    together = await asyncio.gather(*(ask(client, arm) for arm in arms * 3))
-    for arm, answer in zip(arms * 3, together, strict=True):
-        assert answer.logprobs[0][0] == alone[arm].logprobs[0][0]
-        assert answer.logprobs[0][1] == pytest.approx(alone[arm].logprobs[0][1], abs=0.05)
+    assert engine.spec.slots == 1
+    async with HostClient(engine.endpoint) as second:
+        asked = [(arm, who) for who in (client, second) for arm in arms * 2]
+        together = await asyncio.gather(*(ask(who, arm) for arm, who in asked))
+    for (arm, _), answer in zip(asked, together, strict=True):
+        assert answer.text == alone[arm].text
+        assert values(answer) == values(alone[arm])
+
+
+async def test_without_activated_adapters_several_slots_work_at_once(tmp_path: Path) -> None:
+    arms = make_arms(tmp_path)
+    plain = replace(arms, zero_adapter=None, adapters={"plain-1": arms.adapters["plain-1"]})
+    engine, _ = start_engine(plain, Config(slots=3, context=1024), tmp_path / "host.sock")
+    try:
+        async with HostClient(engine.endpoint) as client:
+            alone = {arm: await ask(client, arm) for arm in (None, "plain-1")}
+            assert alone[None].text != alone["plain-1"].text
+            begun = [asyncio.Event() for _ in range(3)]
+            tasks = [
+                asyncio.create_task(
+                    client.generate(
+                        STORY, adapter=None, max_tokens=60, temperature=1.5, on_text=lambda _, e=event: e.set()
+                    )
+                )
+                for event in begun
+            ]
+            await asyncio.gather(*(event.wait() for event in begun))
+            activity = engine.activity()
+            assert activity is not None
+            assert activity.busy >= 2
+            assert all(answer.completion_tokens > 10 for answer in await asyncio.gather(*tasks))
+            arms_twice = (None, "plain-1") * 2
+            together = await asyncio.gather(*(ask(client, arm) for arm in arms_twice))
+            for arm, answer in zip(arms_twice, together, strict=True):
+                assert answer.logprobs[0][1] == pytest.approx(alone[arm].logprobs[0][1], abs=0.4)
+    finally:
+        engine.stop()
 
 
 async def test_cancelling_stops_the_engine(client: HostClient, engine: Engine) -> None:

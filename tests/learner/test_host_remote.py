@@ -3,6 +3,7 @@
 And `llama-server` from PATH, which takes over where the wheel cannot be loaded.
 """
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,20 @@ def spec(arms: ArmSet, tmp_path: Path, **changes: object) -> EngineSpec:
         "key": "k-1", "socket": None, "slots": 1, "context": 512, "threads": 1,
     } | changes  # fmt: skip
     return EngineSpec(**body)  # type: ignore[arg-type]
+
+
+async def test_one_client_keeps_activated_arms_apart_on_a_host_with_several_slots(arms: ArmSet, tmp_path: Path) -> None:
+    """Somebody else's llama-server has four slots by default, and would answer half of these as the base."""
+    engine = Engine.start(spec(arms, tmp_path, slots=4, context=256))
+    try:
+        async with HostClient(engine.endpoint) as client:
+            ask = {"max_tokens": 3, "logprobs": 1}
+            alone = {arm: await client.generate(QUESTION, adapter=arm, **ask) for arm in (None, "a-1")}
+            asked = (None, "a-1", "a-1", "a-1") * 2
+            together = await asyncio.gather(*(client.generate(QUESTION, adapter=arm, **ask) for arm in asked))
+        assert [answer.text for answer in together] == [alone[arm].text for arm in asked]
+    finally:
+        engine.stop()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an executable script")
