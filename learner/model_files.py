@@ -18,7 +18,7 @@ from learner.config import Config, Paths
 from learner.exceptions import ModelError, ModelMissingError
 
 MODEL_FILE = "model.json"
-LAYOUT = 1
+LAYOUT = 2
 """Raised when a folder made by an older Redraft has to be made again."""
 
 

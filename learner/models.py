@@ -128,6 +128,9 @@ def _local_source(source: str | None) -> _Source | None:
         )
     path = Path(source).expanduser().absolute()
     if path.is_file() and path.suffix == ".gguf":
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise ModelError(f"{path} is no GGUF file that can be read: download it again")
         return _Source(_name(path.stem), str(path), path)
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -155,14 +158,17 @@ def _download(hub_id: str, paths: Paths, progress: Progress, allowed: bool) -> _
         raise ModelError(
             f"{hub_id} is not on this machine. Setting it up would download its weights (safetensors), "
             "configuration and tokenizer from the Hugging Face Hub, often gigabytes, and nothing else. "
-            "Agree with --allow-download"
+            "Agree with --download"
         )
     if not _training_extra():
         raise ModelError(f"{hub_id}: a model from the hub needs the training extra: {_TRAINING_HINT}")
     filling = private_folder(paths.models / f".filling-{uuid4().hex[:8]}")
     try:
         progress(f"downloading {hub_id}", None)
-        run_child(["download", hub_id, str(filling / "hf")], filling, progress, online=True)
+        try:
+            run_child(["download", hub_id, str(filling / "hf")], filling, progress, online=True)
+        except ModelError as error:
+            raise ModelError(f"{hub_id} could not be downloaded: {error}") from error
         _require_safetensors(filling / "hf", hub_id)
     except BaseException:
         shutil.rmtree(filling, ignore_errors=True)

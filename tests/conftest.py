@@ -94,3 +94,15 @@ def tiny_llama(prepared_base: BaseModel, tmp_path_factory: pytest.TempPathFactor
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copyfile(prepared_base.folder / name, folder / name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """The home in which `tiny_base` is set up."""
+    return paths_of(tmp_path_factory.mktemp("tiny-home"))
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tiny_llama: Path, tiny_home: Paths) -> BaseModel:
+    """The tiny random Llama as a base model that is set up: trained, converted and served like any other."""
+    return setup(str(tiny_llama), tiny_home, lambda words, share: None)

@@ -8,11 +8,10 @@ and `zero/adapter.gguf`, and writes what it found to `TARGET/report.json`. Stand
 progress, a line a step: fraction, tab, words. A child, so that its memory goes back, its imports
 stay out of the light root, and an interrupt can end it at any point.
 
-Numbers on disk: what is read from a GGUF is written as bfloat16. A Q4 or Q8 weight is a small
-integer times a block's scale; bfloat16 keeps 8 significant bits, an error of at most 2^-9 of the
-weight itself, while the Q8_0 that serves rounds to 2^-8 of the *largest* weight of its block, and
-the quantisation that the file already went through is coarser still. Training runs on bfloat16
-weights as well, so that what is trained is what is on disk. A Hugging Face folder keeps its dtype.
+Numbers on disk: what is read from a GGUF is written as bfloat16, half of float32. Measured on SmolLM2
+(Q4_1): bfloat16 adds 1.6% of the rounding that Q4_1 did already, and the Q8_0 made from it is 6.9%
+of that away from the source instead of 6.7%. Training runs on bfloat16 weights too, so that what is
+trained is what is on disk. A Hugging Face folder keeps its own dtype, byte for byte.
 """
 
 from __future__ import annotations
@@ -61,6 +60,10 @@ def prepare(target: Path, name: str, source: Path | None, say: Say) -> Report:
     folder = target / FOLDER
     if source is not None:
         say(0.05, "reading the weights")
+        try:
+            open_gguf(source)
+        except Exception as error:  # whatever a damaged header makes the reader do
+            raise ModelError(f"{source} is no GGUF file that can be read: {_first_line(error)}") from error
         try:
             _folder_from_gguf(source, folder)
         except (ValueError, NotImplementedError, KeyError) as error:
@@ -136,7 +139,7 @@ def _inspect(folder: Path, report: Report) -> None:
 
 
 def invocation_tokens(tokenizer: Any) -> list[int]:
-    r"""Token ids that end every prompt of this chat template; empty where they are not always the same.
+    r"""Token ids that end every prompt of this chat template; empty where they are not always the same two or more.
 
     The difference between rendering with and without the generation prompt, over conversations that
     differ in all that might matter. For ChatML `<|im_start|>assistant\n`.
@@ -162,7 +165,8 @@ def invocation_tokens(tokenizer: Any) -> list[int]:
         if whole[: len(without)] != without:
             return []
         found.add(tuple(whole[len(without) :]))
-    return list(found.pop()) if len(found) == 1 else []
+    (tokens, *others) = found
+    return list(tokens) if not others and len(tokens) > 1 else []
 
 
 def _make_gguf(folder: Path, target: Path, name: str, source: Path | None, report: Report) -> None:
@@ -269,7 +273,8 @@ def main(arguments: Sequence[str]) -> int:
         (target / REPORT).write_text(json.dumps(asdict(report)), encoding="utf-8")
     except Exception as error:  # the parent shows the last line of standard error
         logging.exception("conversion failed")
-        print(f"{type(error).__name__}: {_first_line(error)}", file=sys.stderr)
+        said = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {_first_line(error)}"
+        print(" ".join(said.split()), file=sys.stderr)
         return 1
     return 0
 

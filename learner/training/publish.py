@@ -4,6 +4,11 @@ The conversion is llama.cpp's own `convert_lora_to_gguf.py`, in a child process.
 nearly all of it importing torch and transformers; against minutes of training that is nothing, and
 it knows every architecture's tensor names and layouts (Llama's rotary permutation of q and k,
 fused projections), which eighty lines of our own would only know for one family.
+
+llama.cpp lets an activated LoRA act from one token *before* its invocation tokens, peft from the
+first of them. So the GGUF names the invocation without its first token, and both act from the same
+position: with the tokens as peft has them, log-probabilities served are off by several times the
+rounding of the weights. A test compares the two engines and fails on the day that llama.cpp changes.
 """
 
 from __future__ import annotations
@@ -71,10 +76,26 @@ def _fill(peft_folder: Path, base: BaseModel, filling: Path) -> None:
     if not base.convertible:
         return
     check_adapter(filling, base, converted=False)  # nothing unchecked reaches the converter
-    arguments = [str(filling), "--base", str(base.folder), "--outtype", "f32", "--outfile", str(filling / GGUF)]
+    source = private_folder(filling / "convert")
+    config["alora_invocation_tokens"] = gguf_invocation(config.get("alora_invocation_tokens") or ())
+    (source / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    (filling / WEIGHTS).rename(source / WEIGHTS)
+    arguments = [str(source), "--base", str(base.folder), "--outtype", "f32", "--outfile", str(filling / GGUF)]
     done = run_converter("convert_lora_to_gguf.py", arguments)
+    (source / WEIGHTS).rename(filling / WEIGHTS)
+    shutil.rmtree(source)
     if done.returncode != 0 or not (filling / GGUF).exists():
         raise AdapterError(f"{peft_folder}: the conversion to GGUF failed: {last_line(done.stderr)}")
+
+
+def gguf_invocation(invocation: Sequence[int]) -> list[int]:
+    """The invocation tokens that make llama.cpp act from where peft does; see the module.
+
+    Raises AdapterError for a single token, which would leave none.
+    """
+    if len(invocation) == 1:
+        raise AdapterError(f"an invocation of one token ({invocation[0]}) cannot be served: train a plain LoRA")
+    return list(invocation[1:])
 
 
 def write_zero_adapter(base_gguf: Path, invocation: Sequence[int], target: Path) -> None:
@@ -100,7 +121,7 @@ def write_zero_adapter(base_gguf: Path, invocation: Sequence[int], target: Path)
     writer.add_string(Keys.Adapter.TYPE, "lora")
     writer.add_float32(Keys.Adapter.LORA_ALPHA, 1.0)
     writer.add_key_value(
-        Keys.Adapter.ALORA_INVOCATION_TOKENS, list(invocation), GGUFValueType.ARRAY, GGUFValueType.UINT32
+        Keys.Adapter.ALORA_INVOCATION_TOKENS, gguf_invocation(invocation), GGUFValueType.ARRAY, GGUFValueType.UINT32
     )
     writer.add_tensor(f"{matrix.name}.lora_a", np.zeros((1, inputs), np.float32))
     writer.add_tensor(f"{matrix.name}.lora_b", np.zeros((outputs, 1), np.float32))
