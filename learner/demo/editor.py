@@ -87,7 +87,9 @@ class Editor:
         self._client.text_document_did_open(types.DidOpenTextDocumentParams(text_document=item))
         return buffer
 
-    async def ask(self, command: str, buffer: Buffer, start: int, end: int, **arguments: Any) -> dict[str, Any]:
+    async def ask(
+        self, command: str, arguments: dict[str, str], buffer: Buffer, start: int, end: int
+    ) -> dict[str, Any]:
         """Run a command of the server's on a selection; what it answers. Raises RedraftError if it failed."""
         where = {
             "start": {"line": buffer.position(start).line, "character": buffer.position(start).character},

@@ -35,6 +35,8 @@ Step = Callable[[str, float | None], None]
 REWRITE = "Rewrite this text in simpler words."
 ANSWER_TOKENS = 200
 AT_ONCE = 4
+MOST_REFUSED = 0.2
+"""Share of texts for which the model may have nothing to offer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ async def write(home: Path, folder: Path, texts: Sequence[Text], step: Step, wor
     private_folder(folder)
     rounds: list[Round] = []
     meant: dict[str, str] = {}
+    refused = 0
     async with Editor(home, folder) as editor:
         for number, text in enumerate(texts):
             path = folder / f"{number:03}.md"
@@ -91,10 +94,14 @@ async def write(home: Path, folder: Path, texts: Sequence[Text], step: Step, wor
             buffer = editor.open(path)
             start = buffer.text.index(text.body)
             end = start + len(text.body)
-            if asked_for(number) is Task.DRAFT:
-                answer = await editor.ask("redraft.draft", buffer, start, end, kind="summary")
-            else:
-                answer = await editor.ask("redraft.rewrite", buffer, start, end, instruction=REWRITE)
+            try:
+                answer = await editor.ask(*_question(number), buffer, start, end)
+            except RedraftError:  # the model had nothing to offer; the writer goes on with the next text
+                editor.close(buffer)
+                refused += 1
+                if refused > len(texts) * MOST_REFUSED:
+                    raise
+                continue
             offered = str(answer["text"])
             place = buffer.text.index(offered, start)
             kept = habit(offered)
@@ -120,6 +127,13 @@ def _check_records(home: Path, meant: Mapping[str, str]) -> None:
         if offer_id not in rows or rows[offer_id].kept != kept:
             found = rows[offer_id].kept if offer_id in rows else "nothing"
             raise RedraftError(f"offer {offer_id}: the writer kept {kept!r}, and recorded was {found!r}")
+
+
+def _question(number: int) -> tuple[str, dict[str, str]]:
+    """The command for a text, and its arguments."""
+    if asked_for(number) is Task.DRAFT:
+        return "redraft.draft", {"kind": "summary"}
+    return "redraft.rewrite", {"instruction": REWRITE}
 
 
 def prompts_of(texts: Sequence[Text]) -> list[tuple[Task, Prompt]]:
