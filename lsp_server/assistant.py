@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
+CONFIGURATION_SECONDS = 10.0
+"""How long a client may take to say what its workspace restricts."""
 
 
 class Assistant:
@@ -62,6 +64,7 @@ class Assistant:
         self._requests: set[asyncio.Task[Any]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
+        self._restricted = asyncio.Event()
         self._tells = False
 
     # --- life ----------------------------------------------------------------------------------
@@ -90,7 +93,13 @@ class Assistant:
             self.say(self.problem)
         self._start(self._tick())
         await self.read_workspace_settings()
+        self._restricted.set()
         await self.recorder.start(self.settings.record, self.client_name)
+
+    async def restricted(self) -> None:
+        """Wait until the workspace has said what it takes away: before that nothing is offered unasked."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._restricted.wait(), CONFIGURATION_SECONDS)
 
     async def read_workspace_settings(self) -> None:
         """Ask the client for the section `redraft` of its configuration; it can only restrict."""
@@ -100,7 +109,8 @@ class Assistant:
         item = types.ConfigurationItem(section="redraft")
         try:
             found = await asyncio.wait_for(
-                self.server.workspace_configuration_async(types.ConfigurationParams(items=[item])), 10
+                self.server.workspace_configuration_async(types.ConfigurationParams(items=[item])),
+                CONFIGURATION_SECONDS,
             )
         except Exception as error:  # a client that cannot say restricts nothing
             logger.warning("workspace/configuration failed: %s", error)

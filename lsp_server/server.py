@@ -54,7 +54,8 @@ class RedraftServer(LanguageServer):
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Log every failure; show one message for those that no request waits for."""
         expected = isinstance(error, JsonRpcException) and not isinstance(error, JsonRpcInternalError)
-        logger.error("%s: %s", getattr(source, "__name__", source), error, exc_info=None if expected else error)
+        level = logging.INFO if expected else logging.ERROR
+        logger.log(level, "%s: %s", getattr(source, "__name__", source), error, exc_info=None if expected else error)
         if source is not FeatureRequestError:
             self.assistant.say(f"Redraft met an error it did not expect and goes on: {error}")
 
@@ -161,6 +162,7 @@ async def suggest(
     uri, assistant = params.text_document.uri, server.assistant
     try:
         with assistant.under_way():
+            await assistant.restricted()
             position = assistant.session(uri).document.from_client(params.position)
             found = await server.inline.suggest(uri, position, asked=asked, selected=selected)
             if found is None:
