@@ -43,7 +43,8 @@ class FrozenBase:
         done: Callable[[int, int], None] | None = None,
     ) -> None:
         self._policy = policy
-        self._arms = ArmSet(arms.gguf, arms.fingerprint, arms.zero_adapter)
+        # no activated adapter, so that the engine may answer several at once (armset.is_activated)
+        self._arms = ArmSet(arms.gguf, arms.fingerprint, None)
         self._config = msgspec.structs.replace(config, slots=SLOTS)
         self._cache = cache
         self._max_tokens = max_tokens
