@@ -161,7 +161,7 @@ def exact_base(prepared_base: BaseModel, tmp_path_factory: pytest.TempPathFactor
 def test_served_logprobs_are_peft_s_for_an_adapter_that_changes_the_text(
     exact_base: BaseModel, tmp_path: Path, start_host: Any, activated: bool
 ) -> None:
-    save_adapter(exact_base, tmp_path / "peft", activated=activated, strength=0.15)
+    save_adapter(exact_base, tmp_path / "peft", activated=activated, strength=0.15 if activated else 0.5)
     folder = publish(tmp_path / "peft", exact_base, tmp_path / "adapters" / "sft-1")
     host, prompt = start_host(exact_base, folder), prompt_of(exact_base)
     plain, adapted = host.generate(prompt, 0), host.generate(prompt, 1)
