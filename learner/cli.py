@@ -11,10 +11,10 @@ import signal
 import rich_click as click
 
 from learner.commands import adapters, edits, host, machine, plugins, training
-from learner.commands.frame import terminated
+from learner.commands.frame import HELP, Group, terminated
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings=HELP)
 @click.version_option(package_name="redraft")
 def main() -> None:
     """Learn from what you change in a model's answers.

@@ -7,10 +7,10 @@ from pathlib import Path
 import rich_click as click
 
 from learner import config, screen
-from learner.commands.frame import friendly, json_option
+from learner.commands.frame import Group, friendly, json_option
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def adapters(context: click.Context) -> None:
     """List, show, promote and retire adapters."""

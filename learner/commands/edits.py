@@ -9,10 +9,10 @@ from pathlib import Path
 import rich_click as click
 
 from learner import config, screen
-from learner.commands.frame import friendly, json_option
+from learner.commands.frame import Command, Group, friendly, json_option
 
 
-@click.group()
+@click.group(cls=Group)
 def edits() -> None:
     """Look at, export, import and forget the collected edits."""
 
@@ -112,7 +112,7 @@ def edits_forget(document: str | None, hours: float | None, everything: bool, as
     screen.say(asdict(receipt), str(receipt), as_json)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("word", type=click.Choice(["yes", "no", "show"]), default="show")
 @click.option("--workspace", default="*", help="URI of one workspace folder; default: all.")
 @json_option

@@ -1,4 +1,4 @@
-"""What every command shares: the `--json` flag, and errors without tracebacks."""
+"""What every command shares: its help, the `--json` flag, and errors without tracebacks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,52 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 import rich_click as click
+from rich.text import Text
 
 from learner import screen
 from learner.exceptions import RedraftError
 
 P = ParamSpec("P")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+class _Formatter(click.RichHelpFormatter):
+    def rich_text(self, text: Any, style: Any = "") -> Any:
+        """The text as it stands: rich-click would take the indentation off the examples."""
+        return Text(text.strip("\n"), style) if isinstance(text, str) else text
+
+
+class _Context(click.RichContext):
+    formatter_class = _Formatter
+
+
+class Command(click.RichCommand):
+    """A command whose help keeps its paragraphs and examples as they are written."""
+
+    context_class = _Context
+
+
+class Group(click.RichGroup):
+    """A group of such commands."""
+
+    context_class = _Context
+    command_class = Command
+    group_class = type
+
+
+HELP = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+    "rich_help_config": {
+        "text_paragraph_linebreaks": "\n\n",
+        "text_markup": None,
+        "padding_helptext_first_line": (0, 1, 1, 1),
+    },
+}
+"""Settings of the outermost command, which all others inherit."""
 
 
 def friendly(command: Callable[P, None]) -> Callable[P, None]:
@@ -24,6 +61,7 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
+            sys.stdout.flush()  # a reader that went away is noticed here, not at exit
         except RedraftError as error:
             screen.fail(str(error))
             raise SystemExit(error.exit_code) from error

@@ -5,10 +5,10 @@ from __future__ import annotations
 import rich_click as click
 
 from learner import config, screen
-from learner.commands.frame import friendly, json_option
+from learner.commands.frame import Command, friendly, json_option
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--model", help="A folder, a GGUF file, or a hub id. Default: SmolLM2 from its package.")
 @click.option("--download", is_flag=True, help="Allow a hub id to download; nothing else ever does.")
 @click.option("--list", "list_only", is_flag=True, help="List what is prepared.")
@@ -34,7 +34,7 @@ def setup(model: str | None, download: bool, list_only: bool, as_json: bool) -> 
     screen.models(model_files.prepared(paths), as_json)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--status", is_flag=True, help="Say whether a host runs, and what it serves.")
 @click.option("--stop", is_flag=True, help="Stop the host that runs.")
 @json_option

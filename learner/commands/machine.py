@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import rich_click as click
 
 from learner import config, screen
-from learner.commands.frame import friendly, json_option
+from learner.commands.frame import Command, friendly, json_option
 from learner.exceptions import RedraftError
 
 SAFE_SQLITE = (3, 51, 3)
@@ -90,7 +90,7 @@ def _training(paths: config.Paths) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[config.Paths], Iterator[Finding]], ...] = (_settings, _store, _model, _host, _training)
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 @friendly
 def doctor(as_json: bool) -> None:

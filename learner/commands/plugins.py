@@ -5,11 +5,11 @@ from __future__ import annotations
 import rich_click as click
 
 from learner import bandit, config, feedback, screen
-from learner.commands.frame import friendly, json_option
+from learner.commands.frame import Group, friendly, json_option
 from learner.exceptions import PluginError
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def plugins(context: click.Context) -> None:
     """List, enable and disable plugins."""

@@ -11,7 +11,7 @@ from typing import Any
 import rich_click as click
 
 from learner import config, feedback, screen
-from learner.commands.frame import friendly, json_option
+from learner.commands.frame import Command, friendly, json_option
 from learner.exceptions import RedraftError, TrainingError
 
 DEMO_BEFORE, DEMO_AFTER = 56, 60
@@ -23,7 +23,7 @@ def _need_training() -> None:
         raise TrainingError(f"training needs {', '.join(missing)}: pip install 'redraft[train]'")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--feedback", "names", multiple=True, metavar="NAME", help="Train this feedback type; may be repeated.")
 @click.option("--base", metavar="MODEL", help="The base model, as `learner setup --list` names it.")
 @click.option("--epochs", type=click.IntRange(1, 100), help="Passes over the edits.")
@@ -106,7 +106,7 @@ def run_training(
     return body
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--home", type=click.Path(file_okay=False, path_type=Path), help="Where to keep it; default: a new folder."
 )
