@@ -24,6 +24,11 @@ def main() -> None:
       learner setup             prepare the base model (once)
       learner demo              see the whole loop on texts of this machine
       learner train             train on your own edits
+      learner edits stats       see whether it helped
+
+    \b
+    Completion, in bash (zsh and fish likewise):
+      eval "$(_LEARNER_COMPLETE=bash_source learner)"
     """
     signal.signal(signal.SIGTERM, terminated)
 

@@ -1,4 +1,4 @@
-"""What the command line shows: tables for people, JSON for machines, progress on standard error.
+"""What the command line shows: tables for people, JSON for machines.
 
 Standard output carries the result and nothing else; `--json` is never coloured.
 """
@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from learner.records import AdapterVersion, Edit
+
+if TYPE_CHECKING:
+    from learner.stats import EditStats
 
 MISSING = "–"
 
@@ -79,6 +80,18 @@ def number(value: Any) -> str:
     return str(value)
 
 
+def share(value: float | None) -> str:
+    """A share in [0, 1] as a percentage."""
+    return MISSING if value is None else f"{value:.0%}"
+
+
+def _figure(value: Any) -> bool:
+    """Whether a cell is set to the right."""
+    if isinstance(value, str):
+        return value == MISSING or value.endswith("%")
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
 def table(
     rows: Iterable[Mapping[str, Any]],
     columns: Mapping[str, str],
@@ -98,9 +111,7 @@ def table(
         return
     shown = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for key, heading in columns.items():
-        figures = all(
-            isinstance(r.get(key), (int, float, type(None))) and not isinstance(r.get(key), bool) for r in rows
-        )
+        figures = all(_figure(r.get(key)) for r in rows)
         shown.add_column(heading, justify="right" if figures else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(Text(number(row.get(key))) for key in columns))
@@ -161,24 +172,60 @@ def edits(rows: Sequence[Edit], total: int, as_json: bool) -> None:
         note(f"{len(rows)} of {total} edits. Cost: 0 kept as it was, 1 nothing kept.")
 
 
-def adapters(found: Sequence[AdapterVersion], as_json: bool) -> None:
-    """Every adapter version with its held-out figures."""
+def stats(found: EditStats, as_json: bool) -> None:
+    """How edit cost went: by arm, and week by week."""
     if as_json:
         dump(found)
         return
+    if not found.count:
+        note("No edit was recorded or imported yet.")
+        return
+    counts = ", ".join(f"{n} {outcome}" for outcome, n in found.outcomes.items())
+    out().print(Text(f"{found.count} offers: {counts}"), soft_wrap=True)
+    arms = [
+        {
+            "arm": a.arm, "offers": a.offers, "cost": a.cost_max, "untouched": share(a.untouched),
+            "censored": share(a.censored),
+        }
+        for a in found.arms
+    ]  # fmt: skip
+    columns = {
+        "arm": "Arm", "offers": "Offers", "cost": "Mean cost", "untouched": "Untouched", "censored": "Cannot be told",
+    }  # fmt: skip
+    table(arms, columns, False, empty="", title="\nBy arm")
+    names = [a.arm for a in found.arms if a.measured]
+    weeks = [{"week": w.week, "edits": w.edits, "cost": w.cost_max, **w.arms} for w in found.weeks]
+    columns = {"week": "Week", "edits": "Edits", "cost": "Mean cost"} | {name: name for name in names}
+    table(weeks, columns, False, empty="", title="\nMean cost by week")
+    note("Cost: 0 kept as it was, 1 nothing kept. Costs of different tasks do not compare: see --task.")
+
+
+def adapters(found: Sequence[AdapterVersion], as_json: bool, *, every: bool = True) -> None:
+    """Adapter versions with their held-out figures; unless `every`, of each name the live ones and the newest."""
+    if as_json:
+        dump(found)
+        return
+    from learner.registry import LIVE
+
+    newest = {a.name: a.version for a in found}  # they come by name and version
+    shown = [a for a in found if every or a.state in LIVE or a.version == newest[a.name]]
     rows = [
         {
             "id": a.id, "state": a.state.value, "rows": a.rows, "proxy": a.held_out.get("proxy_cost"),
-            "base": a.held_out.get("base_proxy_cost"), "untouched": a.held_out.get("untouched"),
-            "why": a.held_out.get("reason", ""),
+            "base": a.held_out.get("base_proxy_cost"), "untouched": share(a.held_out.get("untouched")),
         }
-        for a in found
+        for a in shown
     ]  # fmt: skip
     columns = {
         "id": "Adapter", "state": "State", "rows": "Edits", "proxy": "Proxy cost", "base": "Base's",
-        "untouched": "Untouched", "why": "Why",
+        "untouched": "Untouched",
     }  # fmt: skip
     table(rows, columns, False, empty="No adapter was trained yet: run `learner train`.")
+    for a in shown:
+        if a.held_out.get("reason"):
+            out().print(Text.assemble((f"{a.id}: ", "bold"), str(a.held_out["reason"])), soft_wrap=True)
+    if len(shown) < len(found):
+        note(f"{len(found) - len(shown)} older versions are not shown: --all shows them.")
 
 
 def adapter(found: AdapterVersion, as_json: bool) -> None:
@@ -198,7 +245,8 @@ def training(report: Mapping[str, Any], as_json: bool, *, to_err: bool = False) 
     console = err() if to_err else out()
     rows = [
         {
-            "feedback": "base", "rows": None, "proxy": report["base_proxy_cost"], "untouched": report["base_untouched"],
+            "feedback": "base", "rows": None, "proxy": report["base_proxy_cost"],
+            "untouched": share(report["base_untouched"]),
             "interval": _interval(report["base_interval"]), "state": "", "seconds": None,
         }
     ]  # fmt: skip
@@ -206,7 +254,8 @@ def training(report: Mapping[str, Any], as_json: bool, *, to_err: bool = False) 
         state = "failed" if a["error"] else a["state"] or ("would train" if report["dry_run"] else MISSING)
         rows.append(
             {
-                "feedback": a["feedback"], "rows": a["rows"], "proxy": a["proxy_cost"], "untouched": a["untouched"],
+                "feedback": a["feedback"], "rows": a["rows"], "proxy": a["proxy_cost"],
+                "untouched": share(a["untouched"]),
                 "interval": _interval(a["interval"]), "state": state, "seconds": a["seconds"] or None,
             }
         )  # fmt: skip
@@ -227,98 +276,3 @@ def training(report: Mapping[str, Any], as_json: bool, *, to_err: bool = False) 
 
 def _interval(bounds: Sequence[float] | None) -> str:
     return MISSING if not bounds else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
-
-
-def demo(outcome: Any, pictures: Sequence[Path], home: Path) -> None:
-    """What the demo found: before against after, and every arm on the same new texts."""
-    before = sum(r.cost for r in outcome.before) / len(outcome.before)
-    after = sum(r.cost for r in outcome.after) / len(outcome.after)
-    kept = [sum(r.untouched for r in rounds) for rounds in (outcome.before, outcome.after)]
-    rows = [
-        {
-            "who": "before training", "n": len(outcome.before), "cost": before,
-            "untouched": f"{kept[0]} of {len(outcome.before)}",
-        },
-        {
-            "who": "after, the bandit choosing", "n": len(outcome.after), "cost": after,
-            "untouched": f"{kept[1]} of {len(outcome.after)}",
-        },
-    ]  # fmt: skip
-    columns = {"who": "", "n": "Texts", "cost": "Mean edit cost", "untouched": "Left untouched"}
-    table(rows, columns, False, empty="", title="What the writer had to change")
-    arms = [
-        {
-            "arm": arm, "cost": cost, "untouched": f"{outcome.untouched[arm]:.0%}",
-            "chosen": sum(r.arm == arm for r in outcome.after),
-        }
-        for arm, cost in sorted(outcome.edit_cost.items(), key=lambda item: item[1])
-    ]  # fmt: skip
-    columns = {"arm": "Arm", "cost": "Mean edit cost", "untouched": "Left untouched", "chosen": "Times chosen"}
-    table(arms, columns, False, empty="", title="\nEvery arm on the same new texts")
-    words = [
-        "",
-        f"Regret in the last third: {outcome.regret_last_third:.3f} (0: as good as the best arm, 1: as the base).",
-        f"It took {outcome.seconds / 60:.1f} minutes. 0 is a text kept as it was, 1 one of which nothing was kept.",
-        *(f"Picture: {path}" for path in pictures),
-        "",
-        "Where to look next:",
-        f"  REDRAFT_HOME={home} learner edits list       what was offered and what was kept",
-        f"  REDRAFT_HOME={home} learner adapters list    who serves, and why",
-        "  docs/install.md                              your own editor",
-    ]
-    for line in words:
-        out().print(Text(line), soft_wrap=True)
-
-
-class Work:
-    """A progress bar on standard error that knows the time left; plain lines where there is no terminal."""
-
-    def __init__(self, title: str) -> None:
-        self._console = err()
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        terminal = self._console.is_terminal
-        self._progress = Progress(*columns, console=self._console, transient=True, disable=not terminal)
-        self._title = title
-        self._task: TaskID | None = None
-        self._last = ""
-
-    def __enter__(self) -> Work:
-        self._progress.start()
-        self._task = self._progress.add_task(self._title, total=None)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    @contextmanager
-    def pause(self) -> Iterator[None]:
-        """Hide the bar while something else shows its own."""
-        self._progress.stop()
-        try:
-            yield
-        finally:
-            self._progress.start()
-
-    def step(self, words: str, fraction: float | None = None) -> None:
-        """Say what is being done; `fraction` of it is behind us (None: cannot be told)."""
-        if self._task is None:
-            return
-        about = words.partition(":")[0]  # what follows a colon changes while the same goes on
-        if about != self._last:
-            self._last = about
-            if not self._console.is_terminal:
-                self._console.print(Text(about), soft_wrap=True)
-            else:
-                self._progress.reset(self._task, description=words, total=None)
-        elif self._console.is_terminal:
-            self._progress.update(self._task, description=words)
-        if fraction is not None:
-            self._progress.update(self._task, total=1.0, completed=min(1.0, fraction))

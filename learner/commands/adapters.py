@@ -8,25 +8,47 @@ import rich_click as click
 
 from learner import config, screen
 from learner.commands.frame import Group, friendly, json_option
+from learner.exceptions import AdapterError, RedraftError
+from learner.records import AdapterState
+
+
+def _ids(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """For the shell's completion: the adapters there are."""
+    from learner import registry
+    from learner.store import Store
+
+    try:
+        with Store.open(config.paths().database, read_only=True) as store:
+            return [a.id for a in registry.adapters(store) if a.id.startswith(typed)]
+    except RedraftError:
+        return []
 
 
 @click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def adapters(context: click.Context) -> None:
-    """List, show, promote and retire adapters."""
+    """List, show, promote and retire adapters.
+
+    \b
+    Examples:
+      learner adapters
+      learner adapters show sft-1
+    """
     if context.invoked_subcommand is None:
         context.invoke(adapters_list)
 
 
 @adapters.command("list")
+@click.option("--all", "every", is_flag=True, help="Retired versions that were replaced, too.")
 @json_option
 @friendly
-def adapters_list(as_json: bool = False) -> None:
-    """List every adapter version with its held-out figures.
+def adapters_list(every: bool = False, as_json: bool = False) -> None:
+    """List the adapters with their held-out figures: those that serve, and the newest of each.
 
     \b
-    Example:
-      learner adapters list --json
+    Examples:
+      learner adapters list
+      learner adapters list --all
     """
     from learner import registry
     from learner.store import Store
@@ -36,11 +58,11 @@ def adapters_list(as_json: bool = False) -> None:
         screen.adapters([], as_json)
         return
     with Store.open(paths.database, read_only=True) as store:
-        screen.adapters(registry.adapters(store), as_json)
+        screen.adapters(registry.adapters(store), as_json, every=every)
 
 
 @adapters.command("show")
-@click.argument("adapter")
+@click.argument("adapter", shell_complete=_ids)
 @json_option
 @friendly
 def adapters_show(adapter: str, as_json: bool) -> None:
@@ -57,22 +79,29 @@ def adapters_show(adapter: str, as_json: bool) -> None:
         screen.adapter(registry.find(store, adapter), as_json)
 
 
-def _move(adapter: str, state: str, as_json: bool) -> None:
-    from learner import registry
+def _move(adapter: str, state: AdapterState, as_json: bool) -> None:
+    from learner import model_files, registry
     from learner.adapter_files import verify_adapter
-    from learner.records import AdapterState
     from learner.store import Store
 
-    with Store.open(config.paths().database) as store:
+    paths = config.paths()
+    with Store.open(paths.database, read_only=True) as store:  # makes no database where there is none
         found = registry.find(store, adapter)
-        if state == "serving":
-            verify_adapter(Path(found.path), found.sha256)
-        moved = registry.set_state(store, adapter, AdapterState(state))
+    if state is AdapterState.SERVING:
+        base = model_files.current(paths, config.load())
+        if found.base_fingerprint != base.fingerprint:
+            raise AdapterError(
+                f"{adapter} was trained on another base model than {base.name}, which is set up now: "
+                "go back to that one with `learner setup`, or run `learner train` for this one"
+            )
+        verify_adapter(Path(found.path), found.sha256)
+    with Store.open(paths.database) as store:
+        moved = registry.set_state(store, adapter, state)
     screen.say({"id": moved.id, "state": moved.state}, f"{moved.id} is {moved.state} now.", as_json)
 
 
 @adapters.command("promote")
-@click.argument("adapter")
+@click.argument("adapter", shell_complete=_ids)
 @json_option
 @friendly
 def adapters_promote(adapter: str, as_json: bool) -> None:
@@ -82,11 +111,11 @@ def adapters_promote(adapter: str, as_json: bool) -> None:
     Example:
       learner adapters promote sft-1
     """
-    _move(adapter, "serving", as_json)
+    _move(adapter, AdapterState.SERVING, as_json)
 
 
 @adapters.command("retire")
-@click.argument("adapter")
+@click.argument("adapter", shell_complete=_ids)
 @json_option
 @friendly
 def adapters_retire(adapter: str, as_json: bool) -> None:
@@ -96,4 +125,4 @@ def adapters_retire(adapter: str, as_json: bool) -> None:
     Example:
       learner adapters retire dpo-2
     """
-    _move(adapter, "retired", as_json)
+    _move(adapter, AdapterState.RETIRED, as_json)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from learner import config, launch, models, screen
 from learner.commands.training import run_training
+from learner.progress import Work
 
 if TYPE_CHECKING:
     from learner.demo.story import Outcome
@@ -50,7 +53,7 @@ def show(home: Path | None, before: int, after: int) -> tuple[Outcome, list[Path
 
     home = _fresh(home)
     paths = config.paths()
-    with screen.Work("Looking for real texts") as work:
+    with Work("Looking for real texts") as work:
         work.step("Looking for real texts on this machine", None)
         texts = documents.find(before + after)
         base = models.setup(None, paths, work.step)
@@ -63,7 +66,7 @@ def show(home: Path | None, before: int, after: int) -> tuple[Outcome, list[Path
         return report
 
     try:
-        with screen.Work("Writing") as work:
+        with Work("Writing") as work:
             outcome = story.run(home, paths, settings, train, texts[:before], texts[before:], work.step, work.pause)
     finally:
         launch.stop_host(paths)
@@ -78,3 +81,44 @@ def _pictures(outcome: Outcome, home: Path) -> list[Path]:
     except ImportError:
         screen.note("No picture: pip install 'redraft[report]' for it.")
         return []
+
+
+def summary(outcome: Outcome, pictures: Sequence[Path], home: Path) -> None:
+    """What the demo found: before against after, and every arm on the same new texts."""
+    before = sum(r.cost for r in outcome.before) / len(outcome.before)
+    after = sum(r.cost for r in outcome.after) / len(outcome.after)
+    kept = [sum(r.untouched for r in rounds) for rounds in (outcome.before, outcome.after)]
+    rows = [
+        {
+            "who": "before training", "n": len(outcome.before), "cost": before,
+            "untouched": f"{kept[0]} of {len(outcome.before)}",
+        },
+        {
+            "who": "after, the bandit choosing", "n": len(outcome.after), "cost": after,
+            "untouched": f"{kept[1]} of {len(outcome.after)}",
+        },
+    ]  # fmt: skip
+    columns = {"who": "", "n": "Texts", "cost": "Mean edit cost", "untouched": "Left untouched"}
+    screen.table(rows, columns, False, empty="", title="What the writer had to change")
+    arms = [
+        {
+            "arm": arm, "cost": cost, "untouched": screen.share(outcome.untouched[arm]),
+            "chosen": sum(r.arm == arm for r in outcome.after),
+        }
+        for arm, cost in sorted(outcome.edit_cost.items(), key=lambda item: item[1])
+    ]  # fmt: skip
+    columns = {"arm": "Arm", "cost": "Mean edit cost", "untouched": "Left untouched", "chosen": "Times chosen"}
+    screen.table(arms, columns, False, empty="", title="\nEvery arm on the same new texts")
+    words = [
+        "",
+        f"Regret in the last third: {outcome.regret_last_third:.3f} (0: as good as the best arm, 1: as the base).",
+        f"It took {outcome.seconds / 60:.1f} minutes. 0 is a text kept as it was, 1 one of which nothing was kept.",
+        *(f"Picture: {path}" for path in pictures),
+        "",
+        "Where to look next:",
+        f"  REDRAFT_HOME={home} learner edits list       what was offered and what was kept",
+        f"  REDRAFT_HOME={home} learner adapters list    who serves, and why",
+        "  docs/install.md                              your own editor",
+    ]
+    for line in words:
+        screen.out().print(Text(line), soft_wrap=True)

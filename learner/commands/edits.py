@@ -10,15 +10,22 @@ import rich_click as click
 
 from learner import config, screen
 from learner.commands.frame import Command, Group, friendly, json_option
+from learner.records import Task
 
 
 @click.group(cls=Group)
 def edits() -> None:
-    """Look at, export, import and forget the collected edits."""
+    """Look at, export, import and forget the collected edits.
+
+    \b
+    Examples:
+      learner edits list
+      learner edits stats
+    """
 
 
 @edits.command("list")
-@click.option("--limit", default=20, show_default=True, help="The newest so many.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="The newest so many.")
 @json_option
 @friendly
 def edits_list(limit: int, as_json: bool) -> None:
@@ -37,9 +44,35 @@ def edits_list(limit: int, as_json: bool) -> None:
     screen.edits(rows, total, as_json)
 
 
+@edits.command("stats")
+@click.option("--task", type=click.Choice(list(Task)), help="Only offers of this task.")
+@json_option
+@friendly
+def edits_stats(task: str | None, as_json: bool) -> None:
+    """Show how edit cost went, by arm and by week: whether learning helped.
+
+    \b
+    Examples:
+      learner edits stats
+      learner edits stats --task rewrite --json
+    """
+    from learner.stats import edit_stats
+    from learner.store import Store
+
+    with Store.open(config.paths().database, read_only=True) as store:
+        screen.stats(edit_stats(store, task), as_json)
+
+
 @edits.command("export")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
-@click.option("--format", "kind", type=click.Choice(["redraft", "trl"]), default="redraft", show_default=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["redraft", "trl"]),
+    default="redraft",
+    show_default=True,
+    help="All of each edit, or prompt, chosen and rejected of those that were changed.",
+)
 @friendly
 def edits_export(file: Path, kind: str) -> None:
     """Write the edits to a JSONL file (- for standard output).
@@ -88,10 +121,10 @@ def edits_import(file: Path, as_json: bool) -> None:
 @click.option("--document", help="The URI of one document.")
 @click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="Everything of the last so many hours.")
 @click.option("--everything", is_flag=True, help="Everything there is.")
-@click.confirmation_option(prompt="This deletes edits for good and retires the adapters that saw them. Go on?")
+@click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
 @json_option
 @friendly
-def edits_forget(document: str | None, hours: float | None, everything: bool, as_json: bool) -> None:
+def edits_forget(document: str | None, hours: float | None, everything: bool, yes: bool, as_json: bool) -> None:
     """Delete edits for good, and retire the adapters that saw them.
 
     \b
@@ -106,6 +139,9 @@ def edits_forget(document: str | None, hours: float | None, everything: bool, as
 
     if sum([document is not None, hours is not None, everything]) != 1:
         raise click.UsageError("give one of --document, --hours and --everything")
+    if not yes:
+        words = "This deletes edits for good and retires the adapters that saw them. Go on?"
+        click.confirm(words, abort=True, err=True)
     since = None if hours is None else now() - hours * 3600
     with Store.open(config.paths().database) as store:
         receipt = forget(store, document=document, since=since, everything=everything)

@@ -48,7 +48,7 @@ HELP = {
     "rich_help_config": {
         "text_paragraph_linebreaks": "\n\n",
         "text_markup": None,
-        "padding_helptext_first_line": (0, 1, 1, 1),
+        "padding_helptext_first_line": (0, 0, 1, 0),
     },
 }
 """Settings of the outermost command, which all others inherit."""

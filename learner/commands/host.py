@@ -6,6 +6,7 @@ import rich_click as click
 
 from learner import config, screen
 from learner.commands.frame import Command, friendly, json_option
+from learner.progress import Work
 
 
 @click.command(cls=Command)
@@ -27,7 +28,7 @@ def setup(model: str | None, download: bool, list_only: bool, as_json: bool) -> 
 
     paths = config.paths()
     if not list_only:
-        with screen.Work("Preparing the base model") as work:
+        with Work("Preparing the base model") as work:
             base = models.setup(model, paths, work.step, allow_download=download)
         if config.load().base != base.name:
             config.save(base=base.name)

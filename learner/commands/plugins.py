@@ -9,10 +9,21 @@ from learner.commands.frame import Group, friendly, json_option
 from learner.exceptions import PluginError
 
 
+def _names(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """For the shell's completion: the plugins there are."""
+    return [name for name in [*sorted(feedback.installed()), *bandit.installed()] if name.startswith(typed)]
+
+
 @click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def plugins(context: click.Context) -> None:
-    """List, enable and disable plugins."""
+    """List, enable and disable plugins.
+
+    \b
+    Examples:
+      learner plugins
+      learner plugins disable rl
+    """
     if context.invoked_subcommand is None:
         context.invoke(plugins_list)
 
@@ -33,12 +44,11 @@ def plugins_list(as_json: bool = False) -> None:
         rows.append(_row("feedback", name, point.value, name not in settings.disabled_plugins, feedback.load))
     for name in bandit.installed():
         rows.append(_row("bandit", name, "", name == settings.bandit, bandit.load))
-    screen.table(
-        rows,
-        {"kind": "Kind", "name": "Name", "on": "On", "needs": "Needs", "problem": "Problem"},
-        as_json,
-        empty="No plugin is installed.",
-    )
+    columns = {"kind": "Kind", "name": "Name", "on": "On", "needs": "Needs"}
+    screen.table(rows, columns, as_json, empty="No plugin is installed.")
+    for row in rows:
+        if row["problem"]:
+            screen.fail(str(row["problem"]))
 
 
 def _row(kind: str, name: str, value: str, on: bool, load: object) -> dict[str, object]:
@@ -67,7 +77,7 @@ def _switch(name: str, on: bool, as_json: bool) -> None:
 
 
 @plugins.command("enable")
-@click.argument("name")
+@click.argument("name", shell_complete=_names)
 @json_option
 @friendly
 def plugins_enable(name: str, as_json: bool) -> None:
@@ -81,7 +91,7 @@ def plugins_enable(name: str, as_json: bool) -> None:
 
 
 @plugins.command("disable")
-@click.argument("name")
+@click.argument("name", shell_complete=_names)
 @json_option
 @friendly
 def plugins_disable(name: str, as_json: bool) -> None:

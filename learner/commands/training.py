@@ -13,6 +13,7 @@ import rich_click as click
 from learner import config, feedback, screen
 from learner.commands.frame import Command, friendly, json_option
 from learner.exceptions import RedraftError, TrainingError
+from learner.progress import Work
 
 DEMO_BEFORE, DEMO_AFTER = 56, 60
 
@@ -27,7 +28,11 @@ def _need_training() -> None:
 @click.option("--feedback", "names", multiple=True, metavar="NAME", help="Train this feedback type; may be repeated.")
 @click.option("--base", metavar="MODEL", help="The base model, as `learner setup --list` names it.")
 @click.option("--epochs", type=click.IntRange(1, 100), help="Passes over the edits.")
-@click.option("--learning-rate", type=float, help="Peak learning rate; default: the feedback type's own.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Peak learning rate; default: the feedback type's own.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be trained on; write nothing.")
 @json_option
 @friendly
@@ -92,7 +97,7 @@ def run_training(
     dials: dict[str, Any] = {"learning_rate": learning_rate}
     if epochs is not None:
         dials["epochs"] = epochs
-    with Store.open(paths.database) as store, screen.Work("Training") as work:
+    with Store.open(paths.database) as store, Work("Training") as work:
         report = run(
             store,
             base,
@@ -131,7 +136,7 @@ def demo(home: Path | None, target: Path | None, before: int, after: int) -> Non
     from learner.commands import demonstration
 
     outcome, pictures = demonstration.show(home, before, after)
-    screen.demo(outcome, pictures, Path(os.environ["REDRAFT_HOME"]))
+    demonstration.summary(outcome, pictures, Path(os.environ["REDRAFT_HOME"]))
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(outcome.to_json(), indent=2) + "\n", encoding="utf-8")
