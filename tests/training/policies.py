@@ -35,12 +35,13 @@ def tiny_lm(**changes):
 
 
 def tiny_tokenizer():
-    """Words w0 ... w63, whose ids are their numbers; w2 ends a text."""
+    """Words w0 ... w63, whose ids are their numbers; 2 ends a text."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(64)}, unk_token="w0"))
+    names = {1: "<pad>", 2: "<end>"}
+    words = Tokenizer(models.WordLevel({names.get(i, f"w{i}"): i for i in range(64)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w2", pad_token="w1", unk_token="w0")
+    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", pad_token="<pad>", unk_token="w0")
 
 
 def policy(*, activated=True, shared=True, model=None):

@@ -1,0 +1,102 @@
+"""The judgement over held-out figures: pure, from numbers alone."""
+
+import random
+
+import pytest
+
+from learner.records import AdapterState
+from learner.training.evaluate import Figures, by_document, interval, judge
+
+BASE = [0.6, 0.5, 0.7, 0.4, 0.6, 0.5, 0.8, 0.6]
+
+
+def figures(costs, *, ratios=None, cut=None, documents=None):
+    count = len(costs)
+    names = documents or [f"d{i}" for i in range(count)]
+    return Figures(tuple(names), tuple(costs), tuple(ratios or [1.0] * count), tuple(cut or [False] * count))
+
+
+def test_clearly_better_serves():
+    state, reason = judge(figures(BASE), figures([c / 3 for c in BASE]))
+    assert state is AdapterState.SERVING
+    assert "0.196 against the base's 0.588 on 8 held-out documents" in reason
+
+
+def test_clearly_worse_retires_with_both_figures():
+    state, reason = judge(figures(BASE), figures([c + 0.15 for c in BASE]))
+    assert state is AdapterState.RETIRED
+    assert "0.738 against the base's 0.588" in reason
+    assert reason.startswith("worse")
+
+
+def test_no_difference_is_a_trial():
+    state, reason = judge(figures(BASE), figures([c + d for c, d in zip(BASE, [0.1, -0.1] * 4, strict=True)]))
+    assert state is AdapterState.TRIAL
+    assert reason.startswith("no clear difference")
+
+
+def test_pairs_count_and_not_spreads():
+    """A small effect that every document shows is clear, however much documents differ."""
+    wide = [0.05, 0.95, 0.1, 0.9, 0.2, 0.8, 0.3, 0.7]
+    assert judge(figures(wide), figures([c - 0.03 for c in wide]))[0] is AdapterState.SERVING
+    shuffled = [*wide[4:], *wide[:4]]
+    assert judge(figures(wide), figures([c - 0.03 for c in shuffled]))[0] is AdapterState.TRIAL
+
+
+def test_few_documents_are_a_trial():
+    few = figures(BASE[:4])
+    state, reason = judge(few, figures([0.0] * 4))
+    assert state is AdapterState.TRIAL
+    assert reason.startswith("too few")
+    assert "on 1 held-out document:" in judge(figures([0.5]), figures([0.1]))[1] + ":"
+
+
+def test_documents_are_resampled_and_not_edits():
+    """Eight edits of one document are one observation."""
+    one = ["d"] * 8
+    assert judge(figures(BASE, documents=one), figures([0.0] * 8, documents=one))[0] is AdapterState.TRIAL
+
+
+def test_runaway_length_retires_even_a_cheap_adapter():
+    state, reason = judge(figures(BASE), figures([0.1] * 8, ratios=[2.4] * 8))
+    assert state is AdapterState.RETIRED
+    assert reason.startswith("runaway length: 2.4 times the kept texts against the base's 1.0")
+    assert "0.100 against the base's 0.588" in reason
+    state, _ = judge(figures(BASE), figures([0.1] * 8, cut=[True, *[False] * 7]))
+    assert state is AdapterState.RETIRED
+
+
+def test_length_is_held_against_an_adapter_only_where_the_base_is_better():
+    long = figures(BASE, ratios=[3.0] * 8, cut=[True] * 8)
+    better = figures([0.1] * 8, ratios=[2.5] * 8, cut=[True] * 8)
+    assert judge(long, better)[0] is AdapterState.SERVING
+
+
+def test_means_are_over_documents():
+    both = figures([0.0, 0.0, 0.0, 1.0], documents=["a", "a", "a", "b"])
+    assert both.proxy_cost == 0.5
+    assert both.untouched == 0.75
+    assert by_document(both.documents, both.costs) == {"a": 0.0, "b": 1.0}
+
+
+def test_interval_is_the_bootstraps_of_scipy():
+    from scipy.stats import bootstrap
+
+    values = [random.Random(3).gauss(0.2, 0.1) for _ in range(30)]
+    values = [v + 0.02 * i for i, v in enumerate(values)]
+    import numpy as np
+
+    theirs = bootstrap((np.array(values),), np.mean, method="percentile", rng=np.random.default_rng(1))
+    assert interval(values) == pytest.approx(tuple(theirs.confidence_interval), abs=0.01)
+    assert interval([0.5]) == (0.5, 0.5)
+
+
+def test_chance_seldom_promotes():
+    """Adapters that are no better than the base: at most some percent are called clearly better."""
+    generator = random.Random(0)
+    promoted = 0
+    for _ in range(200):
+        before = [generator.random() for _ in range(10)]
+        after = [min(1.0, max(0.0, c + generator.gauss(0, 0.2))) for c in before]
+        promoted += judge(figures(before), figures(after))[0] is AdapterState.SERVING
+    assert promoted <= 200 * 0.09
