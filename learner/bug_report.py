@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import re
 import socket
@@ -34,15 +35,13 @@ def versions() -> dict[str, str]:
 def _names() -> list[str]:
     """Names that tell who this is. Empty where the system does not know."""
     names = [Path.home().name, socket.gethostname()]
-    try:
+    with contextlib.suppress(OSError, KeyError):
         names.append(getpass.getuser())
-    except (OSError, KeyError):
-        pass
     return sorted({n for n in names if len(n) > 1}, key=len, reverse=True)
 
 
 def bare(value: Any, paths: Paths) -> Any:
-    """`value` (of dicts, lists, texts) with everything personal replaced: our folders by their role, others by <path>."""
+    """`value` (of dicts, lists, texts) with all that is personal replaced: our folders by their role."""
     if isinstance(value, Mapping):
         return {k: bare(v, paths) for k, v in value.items()}
     if isinstance(value, list):
