@@ -17,6 +17,8 @@ from learner.models import BaseModel, setup
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # workers share the cores; more threads than cores wait for each other
 os.environ.pop("REDRAFT_HOME", None)
 
 
