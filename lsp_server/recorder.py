@@ -168,9 +168,14 @@ class Recorder:
                 self._held.popleft()
 
     async def retry(self) -> None:
-        """Try again to write what is held, once the pause after a failure is over."""
-        if self._held and time.monotonic() >= self._paused_until:
-            await self.flush()
+        """Once the pause after a failure is over, see whether the store can be written, and write what is held."""
+        if self.problem is not None and time.monotonic() >= self._paused_until:
+            await self._try(lambda: self._with(_probe))
+            if time.monotonic() < self._paused_until:
+                return
+            self.problem = None
+            self._say("Redraft records again.")
+        await self.flush()
 
     def _settle(self, settlement: Settlement, workspace: str) -> bool:
         store = self._open(create=False)
@@ -238,7 +243,7 @@ class Recorder:
         if time.monotonic() < self._paused_until:
             return None
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, lambda: act(*args))
+            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: act(*args))
         except PluginError:
             raise  # no fault of the store's
         except RedraftError as error:
@@ -248,10 +253,6 @@ class Recorder:
             logger.exception("the store failed")
             self._failed(f"the store failed: {type(error).__name__}: {error}", brief=False)
             return None
-        if self.problem is not None:
-            self.problem = None
-            self._say("Redraft records again.")
-        return result
 
     def _failed(self, problem: str, *, brief: bool) -> None:
         if self.problem != problem:
@@ -265,7 +266,7 @@ class Recorder:
         self._paused_until = 0.0
         await self.flush()
         if self._held:
-            logger.error("%d outcomes could not be written and are lost", len(self._held))
+            logger.error("%d outcomes could not be written; their offers wait for the next start", len(self._held))
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=True)
 
@@ -273,6 +274,12 @@ class Recorder:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+
+def _probe(store: Store) -> None:
+    """Raises if the store cannot be written now."""
+    with store.without_waiting(), store.transaction():
+        pass
 
 
 def _censored(settlement: Settlement, by: SettledBy) -> Settlement:

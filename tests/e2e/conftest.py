@@ -61,3 +61,13 @@ def bare() -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="rd-"))
     yield home
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def own(prepared_base: BaseModel) -> Iterator[Path]:
+    """A fresh home that starts a model host of its own."""
+    home = Path(tempfile.mkdtemp(prefix="rd-"))
+    share_models(prepared_base, home)
+    yield home
+    stop_host(Paths(home, home / "config.toml", home / "run"))
+    shutil.rmtree(home, ignore_errors=True)
