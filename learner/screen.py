@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -100,8 +100,12 @@ def table(
     empty: str,
     title: str | None = None,
     console: Console | None = None,
+    cut: Sequence[str] = (),
 ) -> None:
-    """Rows as a table with these columns (key -> heading), or all of their keys as JSON."""
+    """Rows as a table with these columns (key -> heading), or all of their keys as JSON.
+
+    Columns in `cut` take the room that is left, on one line; others are folded if they must.
+    """
     rows = list(rows)
     if as_json:
         dump(rows)
@@ -112,7 +116,9 @@ def table(
     shown = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for key, heading in columns.items():
         figures = all(_figure(r.get(key)) for r in rows)
-        shown.add_column(heading, justify="right" if figures else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if figures else "left"
+        short = key in cut
+        shown.add_column(heading, justify=justify, overflow="ellipsis" if short else "fold", no_wrap=short)
     for row in rows:
         shown.add_row(*(Text(number(row.get(key))) for key in columns))
     (console or out()).print(shown)
@@ -145,7 +151,7 @@ def host(status: Mapping[str, Any] | None, as_json: bool) -> None:
     out().print(Text(f"Running as process {status.get('pid')}, serving {arms}."), soft_wrap=True)
 
 
-def _short(text: str | None, width: int = 40) -> str:
+def _short(text: str | None, width: int = 120) -> str:
     if text is None:
         return MISSING
     line = " ".join(text.split())
@@ -167,7 +173,7 @@ def edits(rows: Sequence[Edit], total: int, as_json: bool) -> None:
     columns = {
         "task": "Task", "arm": "Arm", "outcome": "Outcome", "cost": "Cost", "offered": "Offered", "kept": "Kept",
     }  # fmt: skip
-    table(shown, columns, False, empty="No edit was recorded or imported yet.")
+    table(shown, columns, False, empty="No edit was recorded or imported yet.", cut=("offered", "kept"))
     if rows:
         note(f"{len(rows)} of {total} edits. Cost: 0 kept as it was, 1 nothing kept.")
 

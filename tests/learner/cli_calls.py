@@ -14,7 +14,10 @@ from typing import Any
 import click
 from click.testing import CliRunner, Result
 
+from learner import registry
 from learner.cli import main
+from learner.records import AdapterForm, AdapterState, AdapterVersion, Run
+from learner.store import Store
 
 
 def call(*words: str, answer: str | None = None) -> Result:
@@ -65,9 +68,19 @@ def edits_file(path: Path, pairs: Sequence[tuple[str, str, str]]) -> Path:
 
 def some_edits(path: Path, count: int) -> Path:
     """`count` edits of different documents, each signed by the writer."""
-    places = (
-        "Rome Paris Oslo Lima Cairo Delhi Quito Tunis Sofia Riga Bern Doha Malé Apia Kyiv Minsk Praia Dakar".split()
-    )
-    works = "painted the fence|sold the boat|closed the mine|read the map|wrote the law|fed the horses".split("|")
-    texts = [f"In {places[i % 18]} they {works[i % 6]} on day {i}." for i in range(count)]
+    places = ["Rome", "Paris", "Oslo", "Lima", "Cairo", "Delhi", "Quito", "Tunis", "Sofia", "Riga", "Malé", "Apia"]
+    works = ["painted the fence", "sold the boat", "closed the mine", "read the map", "wrote the law"]
+    texts = [f"In {places[i % 12]} they {works[i % 5]} on day {i}." for i in range(count)]
     return edits_file(path, [(f"Say what happened: case {i}, {t}", t, f"{t} Noted.") for i, t in enumerate(texts)])
+
+
+def add_adapter(store: Store, home: Path, name: str, version: int, state: AdapterState = AdapterState.CANDIDATE,
+                base: str = "fp", folder: Path | None = None, sha256: str = "abc") -> None:  # fmt: skip
+    if not registry.runs(store):
+        registry.start_run(store, Run("run", 10.0, None, "running", base, {}, {}))
+    held = {"proxy_cost": 0.1, "base_proxy_cost": 0.3, "untouched": 0.5, "reason": "better by 0.2 on 9 documents"}
+    made = AdapterVersion(
+        f"{name}-{version}", name, version, name, base, AdapterForm.ALORA, state, str(folder or home / "adapters"),
+        sha256, 20.0, "run", 9, {"rank": 8}, held,
+    )  # fmt: skip
+    registry.register(store, made, [])

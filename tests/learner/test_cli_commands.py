@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cli_calls import call, commands, edits_file, said
+from cli_calls import add_adapter, call, commands, edits_file, said
 from store_rows import decision, offer, record, settlement
 
-from learner import bug_report, config, registry
-from learner.records import AdapterForm, AdapterState, AdapterVersion, Outcome, Run, Task
+from learner import bug_report, config
+from learner.records import AdapterState, Outcome, Task
 from learner.stats import edit_stats, week_of
 from learner.store import Store
 
@@ -166,18 +166,6 @@ def test_stats_say_whether_it_helped(home: Path) -> None:
 def test_a_week_is_an_iso_week_in_utc() -> None:
     assert week_of(0) == "1970-W01"
     assert week_of(datetime(2027, 1, 3, 23, 59, tzinfo=UTC).timestamp()) == "2026-W53"
-
-
-def add_adapter(store: Store, home: Path, name: str, version: int, state: AdapterState = AdapterState.CANDIDATE,
-                base: str = "fp", folder: Path | None = None, sha256: str = "abc") -> None:  # fmt: skip
-    if not registry.runs(store):
-        registry.start_run(store, Run("run", 10.0, None, "running", base, {}, {}))
-    held = {"proxy_cost": 0.1, "base_proxy_cost": 0.3, "untouched": 0.5, "reason": "better by 0.2 on 9 documents"}
-    made = AdapterVersion(
-        f"{name}-{version}", name, version, name, base, AdapterForm.ALORA, state, str(folder or home / "adapters"),
-        sha256, 20.0, "run", 9, {"rank": 8}, held,
-    )  # fmt: skip
-    registry.register(store, made, [])
 
 
 def test_many_versions_are_listed_shortly(home: Path) -> None:
