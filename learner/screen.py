@@ -85,6 +85,12 @@ def share(value: float | None) -> str:
     return MISSING if value is None else f"{value:.0%}"
 
 
+def _short(text: str, width: int) -> str:
+    """A text on one line, cut to `width` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
 def _figure(value: Any) -> bool:
     """Whether a cell is set to the right."""
     if isinstance(value, str):
@@ -113,15 +119,17 @@ def table(
     if not rows:
         note(empty)
         return
+    console = console or out()
+    cells = [{key: number(row.get(key)) for key in columns} for row in rows]
+    others = sum(max(len(heading), *(len(c[k]) for c in cells)) + 2 for k, heading in columns.items() if k not in cut)
+    room = max(12, (console.width - others) // max(1, len(cut)) - 2)
     shown = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for key, heading in columns.items():
-        figures = all(_figure(r.get(key)) for r in rows)
-        justify: Literal["left", "right"] = "right" if figures else "left"
-        short = key in cut
-        shown.add_column(heading, justify=justify, overflow="ellipsis" if short else "fold", no_wrap=short)
-    for row in rows:
-        shown.add_row(*(Text(number(row.get(key))) for key in columns))
-    (console or out()).print(shown)
+        justify: Literal["left", "right"] = "right" if all(_figure(r.get(key)) for r in rows) else "left"
+        shown.add_column(heading, justify=justify, overflow="fold")
+    for cell in cells:
+        shown.add_row(*(Text(_short(cell[key], room) if key in cut else cell[key]) for key in columns))
+    console.print(shown)
 
 
 def models(found: Sequence[Any], as_json: bool) -> None:
@@ -151,13 +159,6 @@ def host(status: Mapping[str, Any] | None, as_json: bool) -> None:
     out().print(Text(f"Running as process {status.get('pid')}, serving {arms}."), soft_wrap=True)
 
 
-def _short(text: str | None, width: int = 120) -> str:
-    if text is None:
-        return MISSING
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 1] + "…"
-
-
 def edits(rows: Sequence[Edit], total: int, as_json: bool) -> None:
     """The newest edits, one a line."""
     if as_json:
@@ -166,7 +167,7 @@ def edits(rows: Sequence[Edit], total: int, as_json: bool) -> None:
     shown = [
         {
             "task": r.task, "arm": r.arm or MISSING, "outcome": r.outcome or "open", "cost": r.cost_max,
-            "offered": _short(r.offered), "kept": _short(r.kept),
+            "offered": r.offered, "kept": r.kept,
         }
         for r in rows
     ]  # fmt: skip

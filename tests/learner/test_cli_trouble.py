@@ -166,7 +166,11 @@ def test_results_and_messages_go_apart(home: Path) -> None:
     call("edits", "import", str(some_edits(home / "in.jsonl", 3)))
     done = run(home, "edits", "list")
     assert done.returncode == 0
-    assert "In Rome they painted the f…" in done.stdout
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4  # nothing is folded
+    assert lines[1].split()[:4] == ["rewrite", "–", "edited", "0.125"]
+    assert "In Rome they painted" in lines[1]
+    assert max(map(len, lines)) <= 80
     assert "3 of 3 edits" in done.stderr
     assert "3 of 3 edits" not in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
