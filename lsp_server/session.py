@@ -82,12 +82,24 @@ class Session:
                 for shown in [self.ghost, *self.departed]:
                     if shown is not None:
                         shown.ghost.apply(delta, self.document)
+                if self._arrived():  # Neovim may send what was put in and the user's first change of it as one
+                    self._carry(deltas, at)
+                    deltas = []
         except Exception as error:
             self.lose(str(error))
             raise
+        self._carry(deltas, at)
+        self.changed_at = at
+
+    def _arrived(self) -> bool:
+        """Whether an offer stands whole in the document just now."""
+        ghost = self.ghost is not None and self.ghost.ghost.state is GhostState.ACCEPTED
+        return ghost or any(p.place.state is GhostState.ACCEPTED for p in self.pending.values())
+
+    def _carry(self, deltas: list[Delta], at: float) -> None:
+        """Carry open offers through changes, the last of which was made just now; then follow what has arrived."""
         self.tracker.apply(deltas, self.document, at, full_sync=self.full_sync)
         self.dirty.update(self.tracker.open)
-        self.changed_at = at
         self._look_for_pending(at)
         self._look_at_ghost(at)
 
