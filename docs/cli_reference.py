@@ -23,7 +23,7 @@ def plain_help(command: click.Command, context: click.Context) -> str:
 
 def walk(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[str]:
     """The help of a command and of all below it, as Markdown."""
-    context = click.Context(command, info_name=name, parent=parent)
+    context = command.context_class(command, info_name=name, parent=parent, **command.context_settings)
     yield f"## `{context.command_path}`\n\n```text\n{plain_help(command, context)}\n```\n"
     if isinstance(command, click.Group):
         for child in sorted(command.commands):

@@ -111,14 +111,17 @@ def summary(outcome: Outcome, pictures: Sequence[Path], home: Path) -> None:
     screen.table(arms, columns, False, empty="", title="\nEvery arm on the same new texts")
     words = [
         "",
-        f"Regret in the last third: {outcome.regret_last_third:.3f} (0: as good as the best arm, 1: as the base).",
-        f"It took {outcome.seconds / 60:.1f} minutes. 0 is a text kept as it was, 1 one of which nothing was kept.",
+        f"Regret in the last third: {outcome.regret_last_third:.3f} (0: as good as the best arm, 1: as the base)",
+        "Edit cost: 0 is a text kept as it was, 1 one of which nothing was kept.",
+        f"It took {outcome.seconds / 60:.1f} minutes.",
         *(f"Picture: {path}" for path in pictures),
         "",
         "Where to look next:",
-        f"  REDRAFT_HOME={home} learner edits list       what was offered and what was kept",
-        f"  REDRAFT_HOME={home} learner adapters list    who serves, and why",
-        "  docs/install.md                              your own editor",
+        f"  export REDRAFT_HOME={home}",
+        "  learner edits list       what was offered and what was kept",
+        "  learner edits stats      cost by arm and by week",
+        "  learner adapters         who serves, and why",
+        "  docs/install.md          your own editor",
     ]
     for line in words:
         screen.out().print(Text(line), soft_wrap=True)

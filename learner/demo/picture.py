@@ -60,14 +60,18 @@ def draw(outcome: Outcome, target: Path) -> list[Path]:
     used = [a for a in arms if any(r.arm == a for r in before + after)]
     handles = [Line2D([], [], marker="o", ls="", color=colour[a], label=a, ms=5) for a in used]
     handles.append(Line2D([], [], color="#20242b", label=f"mean of {WINDOW}"))
-    left.legend(handles=handles, frameon=False, fontsize=8.5, loc="upper right", bbox_to_anchor=(1, 0.9))
+    # above the plot, where no point can be
+    left.legend(
+        handles=handles, frameon=False, fontsize=8.5, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(handles),
+        columnspacing=1.2, handletextpad=0.3, borderpad=0.2,
+    )  # fmt: skip
 
     order = sorted(arms, key=lambda a: -outcome.edit_cost[a])
     right.barh(order, [outcome.edit_cost[a] for a in order], color=[colour[a] for a in order], height=0.62)
     for i, arm in enumerate(order):
         words = f" {outcome.edit_cost[arm]:.3f}   {outcome.untouched[arm]:.0%} untouched"
         right.text(outcome.edit_cost[arm], i, words, va="center", fontsize=8.5)
-    right.set(xlim=(0, max(outcome.edit_cost.values()) * 1.9 or 1), xlabel="mean edit cost, same new texts")
+    right.set(xlim=(0, max(outcome.edit_cost.values()) * 2.1 or 1), xlabel="mean edit cost, same new texts")
     figure.suptitle("What the writer still had to change", x=0.01, ha="left", fontsize=12, fontweight="bold")
 
     made = []

@@ -168,7 +168,7 @@ def test_results_and_messages_go_apart(home: Path) -> None:
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert len(lines) == 4  # nothing is folded
-    assert lines[1].split()[:4] == ["rewrite", "–", "edited", "0.125"]
+    assert lines[1].split()[:4] == ["rewrite", "–", "edited", "0.167"]  # 2 of 12 tokens
     assert "In Rome they painted" in lines[1]
     assert max(map(len, lines)) <= 80
     assert "3 of 3 edits" in done.stderr
