@@ -28,7 +28,7 @@ from lsp_server.ledger import Ledger
 from lsp_server.protocol import plain
 from lsp_server.recorder import Recorder
 from lsp_server.session import Session
-from lsp_server.settings import Settings
+from lsp_server.settings import Settings, workspace_of
 from lsp_server.windows import Windows
 
 if TYPE_CHECKING:
@@ -187,19 +187,14 @@ class Assistant:
             raise RedraftError(f"Redraft lost track of {uri} ({session.lost}): close it and open it again")
         return session
 
-    def workspace_of(self, uri: str) -> str:
-        """URI of the innermost workspace folder around a document, "" where there is none."""
-        workspace = self.server.workspace
-        folders = [folder.uri for folder in workspace.folders.values()] or [workspace.root_uri or ""]
-        found = [f for f in folders if f and (uri == f or uri.startswith(f.rstrip("/") + "/"))]
-        return max(found, key=len, default="")
-
     def did_open(self, item: types.TextDocumentItem) -> None:
         """Mirror a document, and take up the offers of a server that is gone."""
         if item.uri in self.sessions:
             self.did_close(item.uri)
         document = Document(item.uri, item.text, item.version, str(item.language_id), self.encoding)
-        session = Session(document, self.workspace_of(item.uri), changed_at=time.monotonic(), tells=self._tells)
+        session = Session(
+            document, workspace_of(self.server.workspace, item.uri), changed_at=time.monotonic(), tells=self._tells
+        )
         self.sessions[item.uri] = session
 
         async def resume() -> None:

@@ -177,9 +177,22 @@ def shaped(session: Session, notes: Span, offer: Offer, kind: str) -> Offer:
 
 
 def _indent(session: Session, notes: Span) -> str:
-    first = session.document.line(notes.start.line)
-    own = first[: len(first) - len(first.lstrip())]
+    """White space before the body of the definition that the notes begin with: the body's own, if it has one."""
+    document = session.document
+    own = _leading(document.line(notes.start.line))
+    begin = _end_of_signature(session, notes.start.line) + 1
+    for number in range(begin, min(begin + 20, document.line_count)):
+        line = document.line(number)
+        if line.strip():
+            body = _leading(line)
+            if body.startswith(own) and body != own:
+                return body
+            break
     return own + ("\t" if own.endswith("\t") else "    ")
+
+
+def _leading(line: str) -> str:
+    return line[: len(line) - len(line.lstrip(" \t"))]
 
 
 def placed(session: Session, notes: Span, offer: Offer, kind: str) -> Insertion:

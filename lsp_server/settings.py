@@ -8,13 +8,16 @@ that consent is never given by a typo.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from learner.config import HostConfig
 from learner.exceptions import ConfigError
 from learner.prompt import DEFAULT_REWRITES
+
+if TYPE_CHECKING:
+    from pygls.workspace import Workspace
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -93,3 +96,10 @@ def restrict(settings: Settings, workspace: Any) -> Settings:
             inline = msgspec.structs.replace(inline, languages=kept)
     record = False if workspace.get("record") is False else settings.record
     return msgspec.structs.replace(settings, inline_completion=inline, record=record)
+
+
+def workspace_of(workspace: Workspace, uri: str) -> str:
+    """URI of the innermost workspace folder around a document, "" where there is none."""
+    folders = [folder.uri for folder in workspace.folders.values()] or [workspace.root_uri or ""]
+    found = [f for f in folders if f and (uri == f or uri.startswith(f.rstrip("/") + "/"))]
+    return max(found, key=len, default="")
