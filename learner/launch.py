@@ -263,12 +263,21 @@ def stop_host(paths: Paths, seconds: float = 10.0) -> bool:
         return False
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-        try:
-            process.wait(seconds)
-        except psutil.TimeoutExpired:
+        if not _ended(found, seconds):
             process.kill()
-            process.wait(seconds)
+            _ended(found, seconds)
             _forget(paths, found)
+    return True
+
+
+def _ended(found: HostFile, seconds: float) -> bool:
+    """Wait for a host to end. One that its own parent (an editor's server) did not reap yet has ended."""
+    deadline = time.monotonic() + seconds
+    while found.process() is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    _started[:] = [process for process in _started if process.poll() is None]
     return True
 
 

@@ -1,5 +1,7 @@
 """The plugin of docs/writing-a-feedback-type.md: built, installed with pip, loaded, run."""
 
+import asyncio
+import json
 import os
 import re
 import subprocess
@@ -7,6 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from learner import config as configuration
+from learner.client import HostClient
+from learner.launch import ensure_host
+from learner.prompt import rewrite
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "writing-a-feedback-type.md"
@@ -110,9 +117,68 @@ except feedback.PluginError as error:
     assert done.stdout == blocks("text")[0]
 
 
-# ---------------------------------------------------------------------------------------------------
-# TO COMPLETE when the command line has landed: train and serve it, end to end.
-#   1. `learner plugins --json` in `environment` lists salt as installed and enabled;
-#   2. `learner edits import` a few rows, `learner train --feedback salt --json` on the tiny model;
-#   3. the adapter is on the registry with feedback "salt", and the host answers with its arm.
-# ---------------------------------------------------------------------------------------------------
+def learner(site, home, *words):
+    """Run the command line where the package is installed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "learner", *words],
+        env=os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "REDRAFT_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def write_edits(path):
+    """Edits of a writer who ends every answer alike."""
+    animals = ["cat", "dog", "hen", "fox", "owl", "bee", "cow", "ant", "bat", "eel", "rat", "pig"]
+    rows = [
+        {
+            "prompt": rewrite(f"The {animal} number {i} was seen near the {animal} house.", "Shorten.").to_json(),
+            "offered": f"The {animal} was seen near its house.",
+            "kept": f"The {animal} was seen. Over and out.",
+        }
+        for i, animal in enumerate(animals)
+    ]
+    lines = [json.dumps(row | {"prompt": json.loads(row["prompt"])}) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+async def answers(adapter):
+    """What the model host of this user answers as the base, and under the adapter."""
+    config = configuration.load()
+    question = rewrite("The ewe number 40 was seen near the ewe house.", "Shorten.")
+    endpoint = await ensure_host(configuration.paths(), config)
+    async with HostClient(endpoint) as client:
+        info = await client.connect()
+        assert adapter in info.adapters
+        base = await client.generate(question, adapter=None, max_tokens=32)
+        ours = await client.generate(question, adapter=adapter, max_tokens=32)
+    assert (base.adapter, ours.adapter) == (None, adapter)
+    return base.text, ours.text
+
+
+@pytest.mark.model
+def test_it_is_trained_published_and_served(site, redraft_home, tmp_path):
+    listed = {row["name"]: row for row in learner(site, redraft_home, "plugins", "list", "--json")}
+    assert (listed["salt"]["on"], listed["salt"]["problem"]) == (True, "")
+    learner(site, redraft_home, "edits", "import", str(write_edits(tmp_path / "edits.jsonl")), "--json")
+
+    dials = ["--epochs", "3", "--learning-rate", "0.002"]
+    report = learner(site, redraft_home, "train", "--feedback", "salt", *dials, "--json")
+    [made] = report["adapters"]
+    assert (made["feedback"], made["adapter_id"], made["error"]) == ("salt", "salt-1", None)
+    assert made["last_loss"] < made["first_loss"]
+
+    assert learner(site, redraft_home, "adapters", "promote", "salt-1", "--json")["state"] == "serving"
+    known = learner(site, redraft_home, "adapters", "show", "salt-1", "--json")
+    assert known["feedback"] == "salt"
+    try:
+        base, ours = asyncio.run(answers("salt-1"))
+    finally:
+        learner(site, redraft_home, "serve", "--stop", "--json")
+    assert "Over and out." in ours
+    assert "Over and out." not in base
