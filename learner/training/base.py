@@ -49,6 +49,8 @@ class FrozenBase:
         self._cache = cache
         self._max_tokens = max_tokens
         self._done = done
+        self.cut: set[str] = set()
+        """Sampled texts that the token limit ended."""
 
     @property
     def fingerprint(self) -> str:
@@ -67,8 +69,11 @@ class FrozenBase:
             with PrivateHost(self._arms, self._config) as endpoint:
                 answers = ask(endpoint, questions, parallel=SLOTS, done=self._done)
             for number, i in enumerate(missing):
-                _write(files[i], [answer.text for answer in answers[number * n : (number + 1) * n]])
-        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+                own = answers[number * n : (number + 1) * n]
+                _write(files[i], [[answer.text, answer.finish_reason] for answer in own])
+        drawn = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        self.cut |= {text for answers in drawn for text, finish in answers if finish == "length"}
+        return [[text for text, _ in answers] for answers in drawn]
 
     def features(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> Tensor:
         """(texts, hidden), fp32 on the CPU: the base's last hidden state, averaged over each text's tokens."""
@@ -114,7 +119,7 @@ class FrozenBase:
         return hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _write(file: Path, answers: Sequence[str]) -> None:
+def _write(file: Path, answers: Sequence[Sequence[str]]) -> None:
     """Whole or not at all."""
     temporary = file.with_name(f".{uuid4().hex}")
     temporary.touch(0o600)

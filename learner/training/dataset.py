@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -143,12 +143,12 @@ def with_prepared(
     settings: TrainSettings,
     plugin: str,
     *,
-    sampled_tokens: int,
+    cut: Set[str] = frozenset(),
 ) -> Tokenised:
     """The rows with what `prepare` made of their edits.
 
-    A candidate of `sampled_tokens`, the most that were drawn, did not end by itself, so it gets no
-    end-of-text.
+    Candidates in `cut` were ended by the token limit. They are no answers (to imitate them teaches
+    to run on), so they are dropped with their numbers, unless a user was offered or kept that text.
     Raises PluginError when the shapes do not fit the edits.
     """
     _check_prepared(data, prepared, plugin)
@@ -157,19 +157,16 @@ def with_prepared(
     left_out = Counter(data.left_out)
     for i, (row, edit) in enumerate(zip(data.rows, data.edits, strict=True)):
         known = {edit.offered: row.offered, **({edit.kept: row.kept} if edit.kept and row.kept else {})}
-        texts = tuple(known.get(t) or _candidate(t, tokenizer, sampled_tokens) for t in prepared.candidates[i])
+        places = [j for j, text in enumerate(prepared.candidates[i]) if text in known or text not in cut]
+        drawn = [prepared.candidates[i][j] for j in places]
+        texts = tuple(known.get(t) or tuple(answer_ids(t, tokenizer, ended=True)) for t in drawn)
         if any(len(t) > settings.max_answer_tokens for t in texts):
             left_out[f"a candidate is longer than {settings.max_answer_tokens} tokens"] += 1
             continue
-        tables = {name: tuple(float(v) for v in table[i]) for name, table in prepared.tables.items()}
+        tables = {name: tuple(float(table[i][j]) for j in places) for name, table in prepared.tables.items()}
         rows.append(replace(row, candidates=texts, tables=tables))
         used.append(edit)
     return Tokenised(tuple(rows), tuple(used), dict(left_out))
-
-
-def _candidate(text: str, tokenizer: Any, sampled_tokens: int) -> Ids:
-    ids = answer_ids(text, tokenizer, ended=False)
-    return tuple(ids if len(ids) >= sampled_tokens else answer_ids(text, tokenizer, ended=True))
 
 
 def _check_prepared(data: Tokenised, prepared: Prepared, plugin: str) -> None:

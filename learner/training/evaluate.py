@@ -1,4 +1,11 @@
-"""Held-out figures on the engine that serves, and the promotion that they decide."""
+"""Held-out figures on the engine that serves, and the promotion that they decide.
+
+Two figures, since each alone misleads. The **proxy cost**, cost_max(new answer, logged y'), is what
+a user would pay at most, and for the base nearly exactly: y' was made from the base's own answer. An
+adapter words its answer afresh, so with few documents its proxy cost hides what it has learnt. The
+**likelihood** of y', in nats per token on held-out documents, does not care about wording; it is what
+the paper picks its settings by. It cannot see endless repetition, which lengths can.
+"""
 
 from __future__ import annotations
 
@@ -96,11 +103,36 @@ def measure(
     return found
 
 
-def judge(base: Figures, adapter: Figures) -> tuple[AdapterState, str]:
-    """Whether an adapter may serve, by a paired bootstrap over held-out documents; the reason in words.
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """-log pi(y' | x) per token of held-out kept texts, in nats, under the base and under an adapter."""
 
-    Clearly better than the base: serving. Clearly worse, or given to runaway length where the base
-    is not: retired. Else, few documents or a small effect: trial.
+    documents: tuple[str, ...]
+    base: tuple[float, ...]
+    adapter: tuple[float, ...]
+
+    @property
+    def base_mean(self) -> float | None:
+        """Mean over texts; None without any."""
+        return fmean(self.base) if self.base else None
+
+    @property
+    def adapter_mean(self) -> float | None:
+        """Mean over texts; None without any."""
+        return fmean(self.adapter) if self.adapter else None
+
+    def gain(self) -> tuple[float, float]:
+        """Interval of how many nats a token the adapter is better, over documents. Needs two documents."""
+        gains = [b - a for b, a in zip(self.base, self.adapter, strict=True)]
+        return interval(list(by_document(self.documents, gains).values()))
+
+
+def judge(base: Figures, adapter: Figures, likelihood: Likelihood | None = None) -> tuple[AdapterState, str]:
+    """Whether an adapter may serve, by paired bootstraps over held-out documents; the reason in words.
+
+    Retired: given to runaway length where the base is not, or clearly worse by proxy cost. Serving:
+    clearly better by it, or, where it cannot tell, clearly likelier to write what was kept. Else,
+    with few documents or small effects: trial.
     """
     both = f"{adapter.proxy_cost:.3f} against the base's {base.proxy_cost:.3f}"
     if runs_away(adapter, base):
@@ -115,12 +147,19 @@ def judge(base: Figures, adapter: Figures) -> tuple[AdapterState, str]:
     words = f"proxy cost {both} on {documents} held-out document{'s' if documents != 1 else ''}"
     if documents < LEAST_DOCUMENTS:
         return AdapterState.TRIAL, f"too few held-out documents to tell: {words}"
-    difference = f"(difference {low:+.3f} to {high:+.3f})"
+    words += f" (difference {low:+.3f} to {high:+.3f})"
     if high < 0:
-        return AdapterState.SERVING, f"better than the base: {words} {difference}"
+        return AdapterState.SERVING, f"better than the base: {words}"
     if low > 0:
-        return AdapterState.RETIRED, f"worse than the base: {words} {difference}"
-    return AdapterState.TRIAL, f"no clear difference: {words} {difference}"
+        return AdapterState.RETIRED, f"worse than the base: {words}"
+    if likelihood is not None and len(set(likelihood.documents)) >= LEAST_DOCUMENTS:
+        least, most = likelihood.gain()
+        if least > 0:
+            return AdapterState.SERVING, (
+                f"likelier to write what was kept: {likelihood.adapter_mean:.2f} nats a token against the base's "
+                f"{likelihood.base_mean:.2f} (gain {least:.2f} to {most:.2f}); {words}"
+            )
+    return AdapterState.TRIAL, f"no clear difference: {words}"
 
 
 def runs_away(adapter: Figures, base: Figures) -> bool:

@@ -17,7 +17,8 @@ class AdapterReport:
     over the first and last tenth of the steps; `held_out_loss` is None without held-out rows, or
     where `prepare` makes what the loss needs. `proxy_cost` (with its bootstrap `interval`),
     `untouched` (share), `length_ratio` (against kept texts) and `cut_share` (ended by the token
-    limit) are the held-out figures on the engine that serves. `error` is set where it failed.
+    limit) are the held-out figures on the engine that serves; `kept_loss` is -log pi(y' | x) per
+    token of held-out kept texts, in nats. `error` is set where it failed.
     """
 
     feedback: str
@@ -35,6 +36,7 @@ class AdapterReport:
     untouched: float | None = None
     length_ratio: float | None = None
     cut_share: float | None = None
+    kept_loss: float | None = None
     state: AdapterState | None = None
     reason: str = ""
     error: str | None = None

@@ -20,8 +20,9 @@ from learner.records import AdapterState, AdapterVersion, Run, now
 from learner.store import Store
 from learner.training import batches
 from learner.training.base import FrozenBase
-from learner.training.dataset import Tokenised, tokenise, with_prepared
-from learner.training.evaluate import Figures, interval, judge, measure
+from learner.training.dataset import Row, Tokenised, tokenise, with_prepared
+from learner.training.evaluate import Figures, Likelihood, interval, judge, measure
+from learner.training.logprobs import Text
 from learner.training.policy import load_policy
 from learner.training.publish import publish
 from learner.training.report import AdapterReport, TrainReport
@@ -54,6 +55,8 @@ class Session:
         self._run, self._paths, self._config, self._work, self._progress = run, paths, config, work, progress
         self._reports = {name: AdapterReport(name, error=plan.failed.get(name)) for name in settings.feedback}
         self._versions: dict[str, AdapterVersion] = {}
+        self._likely: list[Row] = []
+        self._kept_losses: dict[str | None, list[float]] = {}
         self.report = TrainReport(run.id, base.name, base.fingerprint, plan.total, len(plan.held_out))
         self.report = replace(self.report, adapters=tuple(self._reports.values()))
 
@@ -66,11 +69,22 @@ class Session:
         self._progress("Loading the base model", None)
         policy = load_policy(self._base, self._settings)
         data = self._rows(policy)
+        self._base_losses(policy)
         for number, (name, rows) in enumerate(data.items(), 1):
             try:
                 self._train_one(policy, name, rows, f"({number} of {len(data)})")
             except Exception as error:  # a plugin may raise anything; the others go on
                 self._update(name, error=_words(error))
+
+    def _base_losses(self, policy: Policy) -> None:
+        """How likely the held-out kept texts are under the base; the same rows are asked of every adapter."""
+        data = tokenise(self._plan.held_out, policy.tokenizer, self._settings, policy.invocation)
+        self._likely = [r for r in data.rows if r.kept]
+        if policy.prefixes is not None:
+            policy.prefixes.fill([r.prompt[: r.start] for r in self._likely])
+        kept = [Text(r.prompt, r.start, r.kept) for r in self._likely]
+        policy.reference.fill(kept)
+        self._kept_losses[None] = [-float(policy.reference.get(t).mean()) for t in kept]
 
     def _update(self, name: str, **changes: Any) -> None:
         self._reports[name] = replace(self._reports[name], **changes)
@@ -115,6 +129,7 @@ class Session:
                 last_loss=fmean(losses[-tenth:]),
                 held_out_loss=trainer.held_out_loss(held),
             )
+            self._kept_losses[name] = trainer.kept_losses(self._likely)
             trainer.save_adapter(self._work / name)
         finally:
             trainer.release()
@@ -143,7 +158,7 @@ class Session:
             done=self._steps(words),
         )
         made = prepare(data.edits, base)
-        return with_prepared(data, made, policy.tokenizer, self._settings, feedback.name, sampled_tokens=tokens)
+        return with_prepared(data, made, policy.tokenizer, self._settings, feedback.name, cut=base.cut)
 
     def _held_rows(self, policy: Policy, feedback: FeedbackType) -> list[Any]:
         data = tokenise(self._plan.held_out, policy.tokenizer, self._settings, policy.invocation)
@@ -211,18 +226,23 @@ class Session:
             self._judge(name, base, figures[version.id])
 
     def _judge(self, name: str, base: Figures, own: Figures) -> None:
-        state, reason = judge(base, own)
+        likelier = Likelihood(
+            tuple(r.document for r in self._likely), tuple(self._kept_losses[None]), tuple(self._kept_losses[name])
+        )
+        state, reason = judge(base, own, likelier)
         figures = {
             "proxy_cost": own.proxy_cost,
             "interval": interval(own.costs),
             "untouched": own.untouched,
             "length_ratio": own.length_ratio,
             "cut_share": own.cut_share,
+            "kept_loss": likelier.adapter_mean,
         }
         self._update(name, **figures)
         shared = {
             "base_proxy_cost": base.proxy_cost,
             "base_untouched": base.untouched,
+            "base_kept_loss": likelier.base_mean,
             "edits": len(own.costs),
             "documents": len(set(own.documents)),
         }

@@ -32,8 +32,8 @@ from learner.training.reference import Reference
 from learner.training.sampler import GroupedSampler
 from learner.training.settings import LEARNING_RATE, TrainSettings
 
-STEP_TOKENS = 4096
-"""Most tokens with gradient in memory at once (about 1.2 MB each for SmolLM2); longer batches are split."""
+STEP_TOKENS = 1536
+"""Most tokens with gradient in memory at once (nearly 2 MB each for SmolLM2); longer batches are split."""
 WARMUP = 0.1
 """Share of the steps in which the learning rate rises; then it falls as a cosine."""
 
@@ -135,13 +135,16 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         """What the loss sees of these rows under `model`."""
 
         def score(texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
-            self.tokens += sum(len(t.answer) for t in texts)
-            return token_logprobs(
-                model, texts, device=self.args.device, prefixes=self.policy.prefixes, activated=self._activated
-            )
+            return self._score(model, texts)
 
         reference = self.policy.reference.get if Signal.REFERENCE in self._needs else None
         return batches.edit_batch(rows, self._needs, score, reference, self.args.device)
+
+    def _score(self, model: Any, texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
+        self.tokens += sum(len(t.answer) for t in texts)
+        return token_logprobs(
+            model, texts, device=self.args.device, prefixes=self.policy.prefixes, activated=self._activated
+        )
 
     def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
         rows = [self.rows[i] for i in inputs["row"].tolist()]
@@ -164,6 +167,18 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
                 loss, _ = self.feedback.loss(self.edit_batch(model, batch))
                 total += loss.item() * len(batch)
         return total / len(rows)
+
+    def kept_losses(self, rows: Sequence[Row]) -> list[float]:
+        """-log pi(y' | x) per token of each row's kept text, in nats, under the adapter as it is."""
+        model = self.accelerator.unwrap_model(self.model)
+        model.eval()
+        found: list[float] = []
+        with torch.no_grad(), answer_head(model.get_base_model()):
+            for row in rows:
+                text = Text(row.prompt, row.start, row.kept)
+                logprobs, mask = self._score(model, [text])
+                found.append(-float(logprobs.sum()) / max(1, int(mask.sum())))
+        return found
 
     def save_adapter(self, folder: Path) -> None:
         """Write the adapter as peft does, with the form that it is served in."""

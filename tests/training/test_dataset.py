@@ -140,15 +140,17 @@ def test_alignment(kept, offered, in_kept, in_offered):
 def prepared_rows(tokenizer, candidates, tables=None, **changes):
     data = rows_of([an_edit("w20", "w21", finish_reason="length")], tokenizer)
     settings = replace(SETTINGS, **changes)
-    return with_prepared(data, Prepared(candidates, tables or {}), tokenizer, settings, "rl", sampled_tokens=4)
+    return with_prepared(
+        data, Prepared(candidates, tables or {}), tokenizer, settings, "rl", cut={"w30 w31 w32 w33", "w20"}
+    )
 
 
-def test_candidates_end_unless_they_were_cut(tokenizer):
+def test_candidates_that_were_cut_are_dropped(tokenizer):
     made = prepared_rows(tokenizer, [["w20", "w21", "w30", "w30 w31 w32 w33"]], {"q": [[0.1, 0.2, 0.3, 0.4]]})
     (row,) = made.rows
     # y and y' are the row's own texts: y was cut by the token limit, y' was settled
-    assert row.candidates == ((20,), (21, END), (30, END), (30, 31, 32, 33))
-    assert row.tables == {"q": (0.1, 0.2, 0.3, 0.4)}
+    assert row.candidates == ((20,), (21, END), (30, END))
+    assert row.tables == {"q": (0.1, 0.2, 0.3)}
 
 
 def test_candidates_over_the_limit_leave_the_row_out(tokenizer):

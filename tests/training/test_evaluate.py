@@ -5,7 +5,7 @@ import random
 import pytest
 
 from learner.records import AdapterState
-from learner.training.evaluate import Figures, by_document, interval, judge
+from learner.training.evaluate import Figures, Likelihood, by_document, interval, judge
 
 BASE = [0.6, 0.5, 0.7, 0.4, 0.6, 0.5, 0.8, 0.6]
 
@@ -100,3 +100,24 @@ def test_chance_seldom_promotes():
         after = [min(1.0, max(0.0, c + generator.gauss(0, 0.2))) for c in before]
         promoted += judge(figures(before), figures(after))[0] is AdapterState.SERVING
     assert promoted <= 200 * 0.09
+
+
+def likelihood(gains):
+    documents = tuple(f"d{i}" for i in range(len(gains)))
+    return Likelihood(documents, (1.5,) * len(gains), tuple(1.5 - g for g in gains))
+
+
+def test_where_costs_cannot_tell_the_likelihood_of_what_was_kept_may():
+    same = figures([c + d for c, d in zip(BASE, [0.1, -0.1] * 4, strict=True)])
+    state, reason = judge(figures(BASE), same, likelihood([1.0, 0.9, 1.1, 0.8, 1.0, 1.2, 0.7, 1.0]))
+    assert state is AdapterState.SERVING
+    assert "0.54 nats a token against the base's 1.50" in reason
+    assert judge(figures(BASE), same, likelihood([0.3, -0.3] * 4))[0] is AdapterState.TRIAL
+    assert judge(figures(BASE), same, likelihood([1.0] * 4))[0] is AdapterState.TRIAL
+
+
+def test_likelihood_promotes_nothing_that_is_clearly_worse_or_runs_away():
+    worse = figures([c + 0.15 for c in BASE])
+    assert judge(figures(BASE), worse, likelihood([1.0] * 8))[0] is AdapterState.RETIRED
+    long = figures(BASE, ratios=[2.4] * 8)
+    assert judge(figures(BASE), long, likelihood([1.0] * 8))[0] is AdapterState.RETIRED

@@ -210,14 +210,10 @@ def test_steps_are_told(tmp_path):
 
 
 def test_long_batches_are_split(tmp_path, capsys):
-    long = [_with(r, kept=r.kept[:-1] * 100 + (2,), kept_aligned=(False,) * 601) for r in rows(4)]
-    some_rows = [_with(r, kept=r.kept[:1500]) for r in long]
-    base = policy(model=tiny_lm(max_position_embeddings=2048))
-    trainer = EditTrainer(base, some_rows, SFT(), settings(epochs=1), tmp_path)
-    assert trainer.args.per_device_train_batch_size * trainer.args.gradient_accumulation_steps == 4
-    heavy = [_with(r, kept=r.kept * 3) for r in some_rows]
-    split = EditTrainer(policy(model=tiny_lm(max_position_embeddings=4096)), heavy, SFT(), settings(epochs=1), tmp_path)
-    assert split.args.per_device_train_batch_size == 2
+    long = [_with(r, kept=(*[20] * 500, 2), kept_aligned=(False,) * 501) for r in rows(4)]
+    base = policy(model=tiny_lm(max_position_embeddings=1024))
+    split = EditTrainer(base, long, SFT(), settings(epochs=1), tmp_path)
+    assert (split.args.per_device_train_batch_size, split.args.gradient_accumulation_steps) == (2, 2)
     split.train()
     assert split.state.global_step == 1
     assert capsys.readouterr().out == ""
