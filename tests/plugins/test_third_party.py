@@ -167,7 +167,7 @@ def test_it_is_trained_published_and_served(site, redraft_home, tmp_path):
     assert (listed["salt"]["on"], listed["salt"]["problem"]) == (True, "")
     learner(site, redraft_home, "edits", "import", str(write_edits(tmp_path / "edits.jsonl")), "--json")
 
-    dials = ["--epochs", "3", "--learning-rate", "0.002"]
+    dials = ["--epochs", "2", "--learning-rate", "0.002"]
     report = learner(site, redraft_home, "train", "--feedback", "salt", *dials, "--json")
     [made] = report["adapters"]
     assert (made["feedback"], made["adapter_id"], made["error"]) == ("salt", "salt-1", None)
