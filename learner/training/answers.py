@@ -15,12 +15,16 @@ LIMITS = Limits(first_token=600.0, between_tokens=120.0)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: a prompt, under an adapter's version id (None: the base), greedy unless a seed is given."""
+    """What is asked: a prompt, under an adapter's version id (None: the base), greedy unless a seed is given.
+
+    `logprobs` above 0 asks for the log-probabilities of the answer's tokens.
+    """
 
     prompt: Prompt
     adapter: str | None
     max_tokens: int
     seed: int | None = None
+    logprobs: int = 0
 
 
 def ask(
@@ -55,6 +59,7 @@ async def _ask(
                     max_tokens=question.max_tokens,
                     temperature=0.0 if question.seed is None else 1.0,
                     seed=question.seed,
+                    logprobs=question.logprobs,
                 )
             finished += 1
             if done is not None:
