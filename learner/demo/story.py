@@ -103,7 +103,8 @@ async def write(home: Path, folder: Path, texts: Sequence[Text], step: Step, wor
                     raise
                 continue
             offered = str(answer["text"])
-            place = buffer.text.index(offered, start)
+            # a draft stands below the text it was made of, and may repeat a sentence of it
+            place = buffer.text.index(offered, end if asked_for(number) is Task.DRAFT else start)
             kept = habit(offered)
             for key in keystrokes(offered, kept):
                 editor.type(buffer, place, key)

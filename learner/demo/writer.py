@@ -16,35 +16,29 @@ from learner.cost import tokens
 
 TITLE = "In short:"
 CLOSING = "Anything to add?"
-MOST_POINTS = 3
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(-])")
-_BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
-_OPENING = re.compile(
-    r"^(?:the|this)\s+(?:article|text|document|passage|paragraph|notes?|module|package|library)\s+"
-    r"(?:describes?|explains?|discusses?|says|is about|provides?|summarizes?)\s+(?:that\s+|how\s+)?",
-    re.IGNORECASE,
-)
+_BULLET = re.compile(r"^\s*(?:(?:[-*•]|\d+[.)])\s+)+")
 
 
 def points(text: str) -> list[str]:
-    """The sentences of an answer, without bullets, title, closing and empty openings."""
+    """The sentences of an answer, without bullets, title and closing."""
     found = []
     for line in text.splitlines():
         bare = _BULLET.sub("", line.strip()).strip()
         if not bare or bare in (TITLE, CLOSING):
             continue
         for sentence in _SENTENCE.split(bare):
-            body = _OPENING.sub("", _BULLET.sub("", sentence.strip()).strip())
+            body = _BULLET.sub("", sentence.strip()).strip()
             if body and body not in (TITLE, CLOSING):
                 found.append(body[0].upper() + body[1:])
     return found
 
 
 def habit(text: str) -> str:
-    """What the writer keeps of an answer: a title, at most three bullets of whole sentences, a closing question."""
+    """What the writer keeps of an answer: a title, a bullet for every whole sentence, a closing question."""
     sentences = list(dict.fromkeys(points(text)))
     whole = [s for s in sentences if s[-1] in ".!?"] or [s.rstrip(",;: ") + "." for s in sentences[:1]]
-    return "\n".join([TITLE, *(f"- {s}" for s in whole[:MOST_POINTS]), CLOSING])
+    return "\n".join([TITLE, *(f"- {s}" for s in whole), CLOSING])
 
 
 @dataclass(frozen=True, slots=True)
