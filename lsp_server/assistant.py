@@ -107,11 +107,9 @@ class Assistant:
         if workspace is None or not workspace.configuration:
             return
         item = types.ConfigurationItem(section="redraft")
+        asking = self.server.workspace_configuration_async(types.ConfigurationParams(items=[item]))
         try:
-            found = await asyncio.wait_for(
-                self.server.workspace_configuration_async(types.ConfigurationParams(items=[item])),
-                CONFIGURATION_SECONDS,
-            )
+            found = await asyncio.wait_for(asking, CONFIGURATION_SECONDS)
         except Exception as error:  # a client that cannot say restricts nothing
             logger.warning("workspace/configuration failed: %s", error)
             return
@@ -206,7 +204,7 @@ class Assistant:
         self.ledger.queue(resume)
 
     def did_change(self, params: types.DidChangeTextDocumentParams) -> None:
-        """Apply changes one by one. An impossible one costs this document its open offers, and nothing else."""
+        """Apply changes one by one. An impossible one costs this document its open offers, nothing else."""
         uri = params.text_document.uri
         session = self.sessions.get(uri)
         if session is None:
@@ -217,10 +215,8 @@ class Assistant:
         try:
             session.change(params.text_document.version, params.content_changes, time.monotonic())
         except Exception as error:
-            logger.log(
-                logging.ERROR, "%s, version %s: %s", uri, params.text_document.version, error,
-                exc_info=None if isinstance(error, DocumentError) else error,
-            )  # fmt: skip
+            unexpected = None if isinstance(error, DocumentError) else error
+            logger.error("%s, version %s: %s", uri, params.text_document.version, error, exc_info=unexpected)
             self.lose(uri, str(error))
         self.drain(session)
 

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,13 @@ class Editor:
         writer = self.client.protocol.writer
         assert writer is not None
         writer.write(b"Content-Length: %d\r\n\r\n" % len(data) + data)
+
+    def ask(self, identifier: int | str, method: str, params: Any) -> asyncio.Future[Any]:
+        """A request as raw JSON, answered with raw JSON."""
+        answer: Future[Any] = Future()
+        self.client.protocol._request_futures[identifier] = answer
+        self.raw({"jsonrpc": "2.0", "id": identifier, "method": method, "params": params})
+        return asyncio.wrap_future(answer)
 
     @property
     def said(self) -> list[str]:

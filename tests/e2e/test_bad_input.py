@@ -76,19 +76,19 @@ async def test_a_request_before_the_document_is_opened(bare: Path) -> None:
 async def test_malformed_messages_get_an_answer(bare: Path) -> None:
     async with scripted() as script, editor(bare, script.options) as it:
         it.open(U, NOTES)
-        answers: dict[Any, asyncio.Future[Any]] = {}
-
-        def ask(identifier: Any, method: str, params: Any) -> None:
-            answers[identifier] = asyncio.wrap_future(expect(it, identifier))
-            it.raw({"jsonrpc": "2.0", "id": identifier, "method": method, "params": params})
+        answers: dict[int | str, asyncio.Future[Any]] = {}
 
         where = {"textDocument": {"uri": U}}
-        ask(9001, "textDocument/inlineCompletion", {**where, "position": {"line": "x", "character": 0}})
-        ask(9002, "textDocument/inlineCompletion", {**where, "position": {"line": -1, "character": 0}, "context": 5})
-        ask("9003", "textDocument/codeAction", {**where, "range": 7})
-        ask(9004, "workspace/executeCommand", {"arguments": [1]})
-        ask(9005, "no/such/method", {})
-        ask(9006, "textDocument/inlineCompletion", None)
+        answers[9001] = it.ask(
+            9001, "textDocument/inlineCompletion", {**where, "position": {"line": "x", "character": 0}}
+        )
+        answers[9002] = it.ask(
+            9002, "textDocument/inlineCompletion", {**where, "position": {"line": -1, "character": 0}, "context": 5}
+        )
+        answers["9003"] = it.ask("9003", "textDocument/codeAction", {**where, "range": 7})
+        answers[9004] = it.ask(9004, "workspace/executeCommand", {"arguments": [1]})
+        answers[9005] = it.ask(9005, "no/such/method", {})
+        answers[9006] = it.ask(9006, "textDocument/inlineCompletion", None)
         for identifier, answer in answers.items():
             with pytest.raises(JsonRpcException) as caught:
                 await asyncio.wait_for(answer, 10)
@@ -101,41 +101,32 @@ async def test_malformed_messages_get_an_answer(bare: Path) -> None:
         await works(it)
 
 
-def expect(it: Editor, identifier: Any) -> Any:
-    from concurrent.futures import Future
-
-    future: Future[Any] = Future()
-    it.client.protocol._request_futures[identifier] = future
-    return future
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
+async def test_an_impossible_change_costs_its_document_only(bare: Path) -> None:
+    impossible: list[Any] = [
         [{"range": span(0, 0, 99, 0), "text": "x"}],
         [{"range": span(0, 5, 0, 1), "text": "x"}],
         [{"range": span(0, -5, 0, 1), "text": "x"}],
         [{"range": span(0, 0, 0, 1)}],
         [{"range": span(0, 0, 0, 1), "text": "fine"}, {"range": span(50, 0, 50, 1), "text": "x"}],
-    ],
-)
-async def test_an_impossible_change_costs_its_document_only(bare: Path, changes: Any) -> None:
+    ]
     async with scripted() as script, editor(bare, script.options) as it:
-        it.open(U, f"{NOTES}\nMore.\n")
-        await it.rewrite(U, NOTES)
-        change = {"textDocument": {"uri": U, "version": 9}, "contentChanges": changes}
-        it.raw({"jsonrpc": "2.0", "method": "textDocument/didChange", "params": change})
-        await it.settled()
-        assert (it.row(U).outcome, it.row(U).settled_by) == ("censored", "error")
-        [words] = it.said
-        assert words.startswith(f"Redraft lost track of {U} (")
-        assert words.endswith("close it and open it again.")
-        with pytest.raises(JsonRpcException, match="close it and open it again"):
-            await it.rewrite(U, "More.")
-        await works(it)
-        it.close(U)
-        it.open(U, NOTES)
-        assert (await it.rewrite(U, NOTES))["recorded"]
+        for number, changes in enumerate(impossible):
+            uri = f"file:///w/{number}.md"
+            it.open(uri, f"{NOTES}\nMore.\n")
+            await it.rewrite(uri, NOTES)
+            change = {"textDocument": {"uri": uri, "version": 9}, "contentChanges": changes}
+            it.raw({"jsonrpc": "2.0", "method": "textDocument/didChange", "params": change})
+            await it.settled()
+            assert (it.row(uri).outcome, it.row(uri).settled_by) == ("censored", "error")
+            assert len(it.said) == number + 1
+            assert it.said[-1].startswith(f"Redraft lost track of {uri} (")
+            assert it.said[-1].endswith("close it and open it again.")
+            with pytest.raises(JsonRpcException, match="close it and open it again"):
+                await it.rewrite(uri, "More.")
+            await works(it)
+            it.close(uri)
+            it.open(uri, NOTES)
+            assert (await it.rewrite(uri, NOTES))["recorded"]
 
 
 async def test_no_model_set_up(bare: Path) -> None:
@@ -153,30 +144,28 @@ async def test_no_model_set_up(bare: Path) -> None:
         assert not list(bare.glob("run/host*")), "no process was started for nothing"
 
 
-@pytest.mark.parametrize(
-    ("how", "words"),
-    [
-        ("die", "closed the connection in mid-answer"),
-        ("rubbish", "sent an event that is no answer"),
-        ("refuse", "refused the request"),
-    ],
-)
-async def test_a_host_that_answers_badly(bare: Path, how: str, words: str) -> None:
+async def test_a_host_that_answers_badly(bare: Path) -> None:
     async with scripted() as script, editor(bare, script.options) as it:
-        script.how = how
         it.open(U, NOTES)
-        with pytest.raises(JsonRpcException, match=words) as caught:
-            await it.rewrite(U, NOTES)
-        assert script.host is not None
-        assert script.host.url in str(caught.value), "it says where"
-        assert script.count == (1 if how == "die" else 2), "text that arrived is not asked for twice"
-        assert await it.inline(U, asked=False) is None, "requests that nobody made wait for a while"
-        assert "trying again in" in (await it.command("redraft.why", {"uri": U}))["why"]
-        assert (await it.command("redraft.status"))["state"] == "error"
-        assert (it.rows(), it.edits) == ([], [])
-        script.how = "well"
-        await works(it)
-        assert (await it.command("redraft.status"))["state"] == "ready"
+        for how, words, times in [
+            ("die", "closed the connection in mid-answer", 1),  # text that arrived is not asked for twice
+            ("rubbish", "sent an event that is no answer", 2),
+            ("refuse", "refused the request", 2),
+        ]:
+            script.how, before = how, script.count
+            with pytest.raises(JsonRpcException, match=words) as caught:
+                await it.rewrite(U, NOTES)
+            assert script.host is not None
+            assert script.host.url in str(caught.value), "it says where"
+            assert script.count - before == times
+            assert await it.inline(U, asked=False) is None, "requests that nobody made wait for a while"
+            assert "trying again in" in (await it.command("redraft.why", {"uri": U}))["why"]
+            assert (await it.command("redraft.status"))["state"] == "error"
+            assert it.rows(U) == []
+            assert it.texts[U] == NOTES
+            script.how = "well"
+            await works(it)
+            assert (await it.command("redraft.status"))["state"] == "ready"
 
 
 async def test_a_host_that_hangs_holds_up_nothing_else(bare: Path) -> None:
@@ -221,20 +210,19 @@ async def test_a_refused_edit(bare: Path, answer: str, outcome: str, reason: str
         await works(it)
 
 
-@pytest.mark.parametrize("answer", ["change first", "answer first"])
 @pytest.mark.parametrize("changes", [False, True])
-async def test_the_order_of_answer_and_change_does_not_matter(bare: Path, answer: str, changes: bool) -> None:
+async def test_the_order_of_answer_and_change_does_not_matter(bare: Path, changes: bool) -> None:
     async with scripted() as script, editor(bare, script.options, changes=changes) as it:
-        it.open(U, f"{NOTES}\n")
-        it.answer = answer
-        made = await it.draft(U, NOTES)
-        assert made["applied"]
-        assert (it.edits[0].edit.document_changes is not None) is changes
-        await until(lambda: "Well said." in it.texts[U], "the change")
-        it.replace(U, "Well", "Better")
-        it.close(U)
-        await it.settled()
-        assert (it.row(U).outcome, it.row(U).kept) == ("edited", "Better said.")
+        for uri, answer in ((U, "change first"), ("file:///w/b.md", "answer first")):
+            it.open(uri, f"{NOTES}\n")
+            it.answer = answer
+            assert (await it.draft(uri, NOTES))["applied"]
+            assert (it.edits[-1].edit.document_changes is not None) is changes
+            await until(lambda uri=uri: "Well said." in it.texts[uri], "the change")
+            it.replace(uri, "Well", "Better")
+            it.close(uri)
+            await it.settled()
+            assert (it.row(uri).outcome, it.row(uri).kept) == ("edited", "Better said.")
 
 
 async def test_an_edit_that_is_never_made_is_censored(bare: Path) -> None:

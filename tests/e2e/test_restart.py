@@ -7,28 +7,13 @@ from typing import Any
 
 import pytest
 from editor_client import editor, rows, until
-from scripted import Script, scripted
+from scripted import scripted
 
 from learner.store import Store
 
 U = "file:///w/a.md"
 NOTES = "The pump failed on Tuesday and was repaired on Thursday."
 ANSWER = "The pump failed on Tuesday; it works again since Thursday."
-
-
-async def killed(home: Path, script: Script) -> str:
-    """A rewrite is put in, and the server killed. The document's text."""
-    script.text = ANSWER
-    async with editor(home, script.options) as it:
-        it.open(U, f"# Log\n\n{NOTES}\n\nEnd.\n")
-        made = await it.rewrite(U, NOTES)
-        assert made["recorded"]
-        await it.settled()
-        it.process.send_signal(signal.SIGKILL)
-        await it.process.wait()
-        assert it.row(U).outcome is None
-        text: str = it.texts[U]
-        return text
 
 
 def moved(text: str) -> str:
@@ -39,46 +24,43 @@ def edited(text: str) -> str:
     return text.replace("works again", "runs again")
 
 
-def replaced(text: str) -> str:
-    return "Something else altogether stands here now.\n"
+EDITED = ANSWER.replace("works again", "runs again")
+MEANWHILE: dict[str, tuple[Callable[[str], str], str, str | None, str]] = {
+    "unchanged": (lambda text: text, "accepted", ANSWER, "close"),
+    "moved": (moved, "accepted", ANSWER, "close"),
+    "edited": (edited, "edited", EDITED, "close"),
+    "moved-and-edited": (lambda text: moved(edited(text)), "edited", EDITED, "close"),
+    "replaced": (lambda text: "Something else altogether stands here now.\n", "censored", None, "restart"),
+    "emptied": (lambda text: "", "censored", None, "restart"),
+    "changed-later": (moved, "edited", ANSWER.replace("Thursday", "Friday"), "close"),
+}
 
 
-@pytest.mark.parametrize(
-    ("meanwhile", "outcome", "kept", "by"),
-    [
-        (lambda text: text, "accepted", ANSWER, "close"),
-        (moved, "accepted", ANSWER, "close"),
-        (edited, "edited", ANSWER.replace("works again", "runs again"), "close"),
-        (lambda text: moved(edited(text)), "edited", ANSWER.replace("works again", "runs again"), "close"),
-        (replaced, "censored", None, "restart"),
-        (lambda text: "", "censored", None, "restart"),
-    ],
-)
-async def test_killed_and_opened_again(
-    bare: Path, meanwhile: Callable[[str], str], outcome: str, kept: str | None, by: str
-) -> None:
+async def test_killed_and_opened_again(bare: Path) -> None:
     async with scripted() as script:
-        text = await killed(bare, script)
+        script.text = ANSWER
         async with editor(bare, script.options) as it:
-            it.open(U, meanwhile(text))
+            for name in MEANWHILE:
+                uri = f"file:///w/{name}.md"
+                it.open(uri, f"# Log\n\n{NOTES}\n\nEnd.\n")
+                assert (await it.rewrite(uri, NOTES))["recorded"]
             await it.settled()
-            it.close(U)
-            await it.settled()
-            row = it.row(U)
-    assert (row.outcome, row.kept, row.settled_by) == (outcome, kept, by)
-    assert (row.offered, row.propensity, row.arm) == (ANSWER, 1.0, "base")
-
-
-async def test_what_is_changed_after_a_restart_counts(bare: Path) -> None:
-    async with scripted() as script:
-        text = await killed(bare, script)
+            it.process.send_signal(signal.SIGKILL)
+            await it.process.wait()
+            texts = dict(it.texts)
+        assert {row.outcome for row in rows(bare)} == {None}
         async with editor(bare, script.options) as it:
-            it.open(U, moved(text))
-            await it.settled()
-            it.replace(U, "Thursday", "Friday")
-            it.close(U)
-            await it.settled()
-            assert (it.row(U).outcome, it.row(U).kept) == ("edited", ANSWER.replace("Thursday", "Friday"))
+            for name, (change, outcome, kept, by) in MEANWHILE.items():
+                uri = f"file:///w/{name}.md"
+                it.open(uri, change(texts[uri]))
+                await it.settled()
+                if name == "changed-later":
+                    it.replace(uri, "Thursday", "Friday")
+                it.close(uri)
+                await it.settled()
+                row = it.row(uri)
+                assert (row.outcome, row.kept, row.settled_by) == (outcome, kept, by), name
+                assert (row.offered, row.propensity, row.arm) == (ANSWER, 1.0, "base")
 
 
 async def test_ghost_text_that_a_killed_server_showed_is_censored(bare: Path) -> None:
