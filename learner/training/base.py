@@ -18,6 +18,7 @@ from learner.prompt import answer_ids, prompt_ids
 from learner.records import Prompt
 from learner.serving import PrivateHost
 from learner.training.answers import Question, ask
+from learner.training.logprobs import Text, answer_inputs
 from learner.training.trainer import Policy
 
 SLOTS = 8
@@ -78,41 +79,38 @@ class FrozenBase:
     def features(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> Tensor:
         """(texts, hidden), fp32 on the CPU: the base's last hidden state, averaged over each text's tokens."""
         tokenizer, lm = self._policy.tokenizer, self._policy.causal_lm
-        heads = [prompt_ids(p, tokenizer) for p in prompts]
-        pairs = [(h, answer_ids(t, tokenizer, ended=False)) for h, t in zip(heads, texts, strict=True)]
-        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1]))
-        found: dict[int, Tensor] = {}
+        invocation = len(self._policy.invocation)
+        asked = []
+        for prompt, text in zip(prompts, texts, strict=True):
+            head = tuple(prompt_ids(prompt, tokenizer))
+            asked.append(Text(head, len(head) - invocation, tuple(answer_ids(text, tokenizer, ended=False))))
+        found: dict[Text, Tensor] = {}
         before = lm.training
         lm.eval()
+        order = sorted(set(asked), key=self._length)
+        if self._policy.prefixes is not None:
+            self._policy.prefixes.fill([t.prompt[: t.start] for t in order])
         while order:
-            longest = sum(map(len, pairs[order[-1]]))
-            count = max(1, BATCH_TOKENS // max(1, longest))
+            count = max(1, BATCH_TOKENS // self._length(order[-1]))
             batch, order = order[-count:], order[:-count]
-            found |= zip(batch, self._means([pairs[i] for i in batch]), strict=True)
+            found |= zip(batch, self._means(batch), strict=True)
         lm.train(before)
-        return torch.stack([found[i] for i in range(len(pairs))])
+        return torch.stack([found[text] for text in asked])
 
-    def _means(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Tensor]:
-        width = max(len(head) + len(text) for head, text in pairs)
-        ids = torch.zeros(len(pairs), width, dtype=torch.long)
-        attention = torch.zeros_like(ids)
-        for i, (head, text) in enumerate(pairs):
-            ids[i, : len(head) + len(text)] = torch.tensor([*head, *text])
-            attention[i, : len(head) + len(text)] = 1
-        device = self._policy.device
+    def _length(self, text: Text) -> int:
+        return len(text.answer) + len(text.prompt) - (text.start if self._policy.prefixes is not None else 0)
+
+    def _means(self, texts: Sequence[Text]) -> list[Tensor]:
+        prefixes, device = self._policy.prefixes, self._policy.device
+        inputs, begins = answer_inputs(texts, device, prefixes, self._policy.causal_lm)
         with torch.no_grad():
-            hidden = (
-                self._policy.causal_lm.base_model(
-                    input_ids=ids.to(device), attention_mask=attention.to(device), use_cache=False
-                )
-                .last_hidden_state.float()
-                .cpu()
-            )
-        # an empty text has the state that would begin it
-        return [
-            hidden[i, len(head) : len(head) + len(text)].mean(0) if text else hidden[i, len(head) - 1]
-            for i, (head, text) in enumerate(pairs)
-        ]
+            hidden = self._policy.causal_lm.base_model(**inputs).last_hidden_state.float().cpu()
+        means = []
+        for text, begin, own in zip(texts, begins, hidden, strict=True):
+            first = len(text.prompt) - begin
+            # an empty text has the state that would begin it
+            means.append(own[first : first + len(text.answer)].mean(0) if text.answer else own[first - 1])
+        return means
 
     def _key(self, prompt: Prompt, n: int, seed: int) -> str:
         words = json.dumps([self.fingerprint, prompt.to_json(), n, seed, self._max_tokens])

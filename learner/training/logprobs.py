@@ -134,25 +134,38 @@ def token_logprobs(
     mask = mask.view(len(texts), longest).to(device)
     if longest == 0:
         return torch.zeros(mask.shape, device=device), mask
+    inputs, begins = answer_inputs(texts, device, prefixes, model)
+    width = inputs["input_ids"].shape[1]
+    targets = torch.full((len(texts), width), IGNORED)
+    for i, (text, begin) in enumerate(zip(texts, begins, strict=True)):
+        first = len(text.prompt) - begin - 1  # the position that predicts the answer's first token
+        targets[i, first : first + len(text.answer)] = torch.tensor(text.answer)
+    if activated and prefixes is None:
+        inputs["alora_offsets"] = [width - t.start for t in texts]
+    flat = model(**inputs, answer_targets=targets.to(device))
+    return torch.zeros(mask.shape, device=device).masked_scatter(mask, flat), mask
+
+
+def answer_inputs(
+    texts: Sequence[Text], device: torch.device, prefixes: Prefixes | None, model: Any
+) -> tuple[dict[str, Any], list[int]]:
+    """What `model` is called with for these texts, padded on the right, and where in its prompt each begins.
+
+    With `prefixes` a text begins at its `start`, after the cached keys and values; without, at 0.
+    """
     begins = [t.start if prefixes is not None else 0 for t in texts]
     sequences = [(*t.prompt[b:], *t.answer) for t, b in zip(texts, begins, strict=True)]
     width = max(len(s) for s in sequences)
     ids = torch.zeros(len(texts), width, dtype=torch.long)
     attention = torch.zeros(len(texts), width, dtype=torch.long)
-    targets = torch.full((len(texts), width), IGNORED)
-    for i, (text, begin, sequence) in enumerate(zip(texts, begins, sequences, strict=True)):
+    for i, sequence in enumerate(sequences):
         ids[i, : len(sequence)] = torch.tensor(sequence)
         attention[i, : len(sequence)] = 1
-        first = len(text.prompt) - begin - 1  # the position that predicts the answer's first token
-        targets[i, first : first + len(text.answer)] = torch.tensor(text.answer)
     inputs: dict[str, Any] = {"input_ids": ids.to(device), "use_cache": False}
     if prefixes is not None:
         inputs["position_ids"] = (torch.arange(width)[None] + torch.tensor(begins)[:, None]).to(device)
         cache, before = prefixes.batch([t.prompt[: t.start] for t in texts])
         inputs[cache_argument(model)] = cache
         attention = torch.cat([before, attention], 1)
-    elif activated:
-        inputs["alora_offsets"] = [width - t.start for t in texts]
     inputs["attention_mask"] = attention.to(device)
-    flat = model(**inputs, answer_targets=targets.to(device))
-    return torch.zeros(mask.shape, device=device).masked_scatter(mask, flat), mask
+    return inputs, begins

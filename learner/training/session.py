@@ -142,8 +142,9 @@ class Session:
         prepare = getattr(feedback, "prepare", None)
         if prepare is None:
             return data
-        longest = max(max(len(r.kept), len(r.offered)) for r in data.rows)
-        tokens = self._answer_tokens(longest)
+        lengths = sorted(max(len(r.kept), len(r.offered)) for r in data.rows)
+        typical = lengths[int(0.9 * (len(lengths) - 1))]  # what runs on beyond it is not worth its time
+        tokens = min(self._settings.max_answer_tokens, max(SHORTEST_ANSWER, round(1.25 * typical)))
         arms = self._arms({})
         if arms is None:
             raise RedraftError(f"{feedback.name} asks the engine for samples, but {self._base.name} has no GGUF")
