@@ -3,7 +3,7 @@
 1. A writer asks for drafts and rewrites of real texts, changes the answers to their liking, saves.
 2. `learner train` learns one adapter per feedback type from those edits.
 3. The writer goes on with new texts; the bandit chooses who answers, and learns from each edit.
-4. Every arm answers the same new texts, so that one can see what the choice was worth.
+4. Every arm answers the same new texts (the second half), so that one can see what the choice was worth.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from learner import model_files, prompt, registry
 from learner.arms import load_arms
+from learner.armset import ArmSet
 from learner.client import HostClient
 from learner.config import Config, Paths, private_folder
 from learner.cost import cost_max
@@ -26,6 +27,7 @@ from learner.demo.documents import Text
 from learner.demo.editor import Editor
 from learner.demo.writer import habit, keystrokes
 from learner.exceptions import RedraftError
+from learner.model_files import BaseModel
 from learner.records import BASE_ARM, Edit, Prompt, Task
 from learner.serving import PrivateHost
 from learner.store import Store
@@ -34,7 +36,6 @@ from learner.trimming import trim
 Step = Callable[[str, float | None], None]
 REWRITE = "Rewrite this text in simpler words."
 ANSWER_TOKENS = 200
-AT_ONCE = 4
 MOST_REFUSED = 0.2
 """Share of texts for which the model may have nothing to offer."""
 
@@ -58,7 +59,6 @@ class Outcome:
     after: Sequence[Round]
     edit_cost: Mapping[str, float]
     untouched: Mapping[str, float]
-    per_document: Mapping[str, Sequence[float]]
     regret_last_third: float
     seconds: float
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -146,34 +146,41 @@ def prompts_of(texts: Sequence[Text]) -> list[tuple[Task, Prompt]]:
     ]
 
 
-async def answer_all(paths: Paths, config: Config, texts: Sequence[Text], step: Step) -> dict[str, list[float]]:
-    """Every arm's edit cost on every text, by the same writer: greedy, on the engine that serves."""
+async def answer_all(
+    arms: ArmSet, config: Config, texts: Sequence[Text], numbers: Sequence[int], known: Sequence[Round], step: Step
+) -> dict[str, dict[int, float]]:
+    """Every arm's edit cost on the texts `numbers`, by the same writer: greedy, on the engine that serves.
+
+    What an arm answered the writer already (`known`) is not asked again.
+    """
     asked = prompts_of(texts)
-    arms = load_arms(paths, config)
     names: dict[str, str | None] = {BASE_ARM: None} | {i.rsplit("-", 1)[0]: i for i in arms.adapters}
-    costs: dict[str, list[float]] = {name: [0.0] * len(asked) for name in names}
-    done = 0
+    costs: dict[str, dict[int, float]] = {name: {} for name in names}
+    for r in known:
+        if r.number in numbers:
+            costs[r.arm][r.number] = r.cost
+    # all arms of one text one after the other: they share its prompt in the engine's cache
+    open_ = [(i, name) for i in numbers for name in names if i not in costs[name]]
     with PrivateHost(arms, config) as endpoint:
         async with HostClient(endpoint) as client:
             await client.connect()
-            free = asyncio.Semaphore(AT_ONCE)
-
-            async def one(name: str, adapter: str | None, i: int) -> None:
-                nonlocal done
+            for done, (i, name) in enumerate(open_, 1):
                 task, question = asked[i]
-                async with free:
-                    answer = await client.generate(question, adapter=adapter, max_tokens=ANSWER_TOKENS)
+                answer = await client.generate(question, adapter=names[name], max_tokens=ANSWER_TOKENS)
                 text = trim(answer.text, task)
                 costs[name][i] = cost_max(text, habit(text)) if text else 1.0
-                done += 1
-                step("Asking every arm the same", done / (len(names) * len(asked)))
-
-            # all arms of one text together: they share its prompt in the engine's cache
-            await asyncio.gather(*(one(n, a, i) for i in range(len(asked)) for n, a in names.items()))
+                step("Asking every arm the same", done / len(open_))
     return costs
 
 
-def regret(chosen: Sequence[Round], costs: Mapping[str, Sequence[float]]) -> float:
+def trained(store: Store, base: BaseModel, config: Config, paths: Paths) -> ArmSet:
+    """The base with every adapter that was trained, whatever became of it."""
+    arms = load_arms(paths, config)
+    every = {a.id: Path(a.path) / "adapter.gguf" for a in registry.adapters(store, base_fingerprint=base.fingerprint)}
+    return replace(arms, adapters=every)
+
+
+def regret(chosen: Sequence[Round], costs: Mapping[str, Mapping[int, float]]) -> float:
     """(mean cost of the bandit's last third - best arm's on those texts) / (base's - best arm's)."""
     third = len(chosen) // 3
     last = chosen[-third:]
@@ -198,22 +205,23 @@ def run(
     `pause` hides the progress of the story while the training shows its own.
     """
     started = time.monotonic()
-    model_files.current(paths, config)
+    base = model_files.current(paths, config)
     before = asyncio.run(write(home, home / "before", old, step, "Writing, and keeping"))
     with pause():
         training = train()
     with Store.open(paths.database, read_only=True) as store:
-        arms = registry.arms(store, model_files.current(paths, config).fingerprint)
+        arms = registry.arms(store, base.fingerprint)
+        every = trained(store, base, config, paths)
     if len(arms) < 2:
         raise RedraftError("no adapter was promoted: see the table of the training above")
     after = asyncio.run(write(home, home / "after", new, step, "Writing on, the bandit choosing"))
-    costs = asyncio.run(answer_all(paths, config, new, step))
+    numbers = range(len(new) // 2, len(new))
+    costs = asyncio.run(answer_all(every, config, new, numbers, after, step))
     return Outcome(
         before,
         after,
-        {name: fmean(c) for name, c in costs.items()},
-        {name: sum(x == 0 for x in c) / len(c) for name, c in costs.items()},
-        costs,
+        {name: fmean(c.values()) for name, c in costs.items()},
+        {name: sum(x == 0 for x in c.values()) / len(c) for name, c in costs.items()},
         regret(after, costs),
         time.monotonic() - started,
         training,

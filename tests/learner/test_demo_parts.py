@@ -118,16 +118,16 @@ def test_regret_by_hand() -> None:
     """The last third are rounds 4 and 5: base 0.6, sft 0.1, the bandit 0.2."""
     chosen = rounds(dict.fromkeys(range(4), ("base", 0.9)) | {4: ("sft", 0.0), 5: ("dpo", 0.4)})
     costs = {
-        "base": [0, 0, 0, 0, 0.5, 0.7],
-        "sft": [1, 1, 1, 1, 0.0, 0.2],
-        "dpo": [0, 0, 0, 0, 0.6, 0.4],
+        "base": {3: 0, 4: 0.5, 5: 0.7},
+        "sft": {3: 1, 4: 0.0, 5: 0.2},
+        "dpo": {3: 0, 4: 0.6, 5: 0.4},
     }
     assert story.regret(chosen, costs) == pytest.approx((0.2 - 0.1) / (0.6 - 0.1))
 
 
 def test_no_regret_where_nothing_beats_the_base() -> None:
     chosen = rounds(dict.fromkeys(range(3), ("sft", 0.5)))
-    assert story.regret(chosen, {"base": [0.2] * 3, "sft": [0.5] * 3}) == 0
+    assert story.regret(chosen, {"base": dict.fromkeys(range(3), 0.2), "sft": dict.fromkeys(range(3), 0.5)}) == 0
 
 
 def test_drafts_and_rewrites_take_turns() -> None:
@@ -140,7 +140,7 @@ def an_outcome() -> story.Outcome:
     after = rounds({i: (arms[i * i * 7 % max(2, 5 - i // 12)], (i * 13 % 7) / 40 * (i < 40)) for i in range(60)})
     means = {"base": 0.43, "sft": 0.006, "early_ensemble": 0.012, "dpo": 0.11, "rl": 0.21}
     untouched = {"base": 0.0, "sft": 0.93, "early_ensemble": 0.9, "dpo": 0.4, "rl": 0.1}
-    return story.Outcome(before, after, means, untouched, {}, 0.08, 700.0)
+    return story.Outcome(before, after, means, untouched, 0.08, 700.0)
 
 
 def test_the_picture(tmp_path: Path) -> None:
