@@ -31,7 +31,7 @@ def python(environment, code):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=400,
     )
 
 
@@ -54,7 +54,7 @@ def site(tmp_path_factory):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=400,
     )
     assert installed.returncode == 0, installed.stdout + installed.stderr
     return target
@@ -125,7 +125,7 @@ def learner(site, home, *words):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
@@ -162,12 +162,13 @@ async def answers(adapter):
 
 
 @pytest.mark.model
+@pytest.mark.timeout(900)
 def test_it_is_trained_published_and_served(site, redraft_home, tmp_path):
     listed = {row["name"]: row for row in learner(site, redraft_home, "plugins", "list", "--json")}
     assert (listed["salt"]["on"], listed["salt"]["problem"]) == (True, "")
     learner(site, redraft_home, "edits", "import", str(write_edits(tmp_path / "edits.jsonl")), "--json")
 
-    dials = ["--epochs", "2", "--learning-rate", "0.002"]
+    dials = ["--epochs", "3", "--learning-rate", "0.002"]
     report = learner(site, redraft_home, "train", "--feedback", "salt", *dials, "--json")
     [made] = report["adapters"]
     assert (made["feedback"], made["adapter_id"], made["error"]) == ("salt", "salt-1", None)

@@ -9,10 +9,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import paths_of
 
 from learner import holdout, registry
-from learner.config import Config
+from learner.config import Config, Paths
 from learner.exceptions import ModelError, NothingToLearnError, TrainingError
 from learner.prompt import draft
 from learner.records import AdapterForm, AdapterState, Decision, Offer, Outcome, SettledBy, Settlement, Task, new_id
@@ -21,6 +20,10 @@ from learner.training.run import train
 from learner.training.settings import TrainSettings
 
 CONFIG = Config(context=512, slots=2)
+
+
+def paths_of(home):
+    return Paths(home, home / "config.toml", home / "run")
 
 
 @pytest.fixture
