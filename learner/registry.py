@@ -7,6 +7,7 @@ beside the serving version until it is judged again, or until a newer one goes o
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,14 @@ def arms(store: Store, base_fingerprint: str) -> list[Arm]:
         )
         figures = adapter.held_out
         prior = figures.get("base_proxy_cost", prior)
-        found.append(Arm(adapter.name, chain, adapter.state is AdapterState.TRIAL, figures.get("proxy_cost")))
+        found.append(Arm(adapter.name, chain, adapter.state is AdapterState.TRIAL, _prior(figures)))
     return [Arm(BASE_ARM, prior=prior), *found]
+
+
+def _prior(figures: Mapping[str, Any]) -> float | None:
+    """What the held-out figures say of an arm's cost; None where the likelihood spoke against the proxy cost."""
+    own, base = figures.get("proxy_cost"), figures.get("base_proxy_cost")
+    return None if own is None or (base is not None and own > base) else float(own)
 
 
 def live_files(store: Store, base_fingerprint: str) -> dict[str, Path]:

@@ -33,7 +33,9 @@ RESAMPLES = 10_000
 RUNAWAY_RATIO = 2.0
 """An adapter whose answers are on average longer than this many times the kept texts runs away."""
 RUNAWAY_SHARE = 0.1
-"""So does one that is cut off by the token limit this much more often than the base."""
+"""So does one that is cut off by the token limit this much more often than the base,"""
+RUNAWAY_LEAST = 2
+"""and at least this many times more: one long answer is no habit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +132,10 @@ class Likelihood:
 def judge(base: Figures, adapter: Figures, likelihood: Likelihood | None = None) -> tuple[AdapterState, str]:
     """Whether an adapter may serve, by paired bootstraps over held-out documents; the reason in words.
 
-    Retired: given to runaway length where the base is not, or clearly worse by proxy cost. Serving:
-    clearly better by it, or, where it cannot tell, clearly likelier to write what was kept. Else,
-    with few documents or small effects: trial.
+    Retired: given to runaway length where the base is not. Serving: clearly better by proxy cost, or
+    clearly likelier to write what was kept. Retired: clearly worse by proxy cost, and not likelier.
+    Else, with few documents or small effects: trial. Likelihood goes first where the two disagree:
+    y' was made from the base's own answer, so the proxy cost flatters the base and nobody else.
     """
     both = f"{adapter.proxy_cost:.3f} against the base's {base.proxy_cost:.3f}"
     if runs_away(adapter, base):
@@ -150,8 +153,6 @@ def judge(base: Figures, adapter: Figures, likelihood: Likelihood | None = None)
     words += f" (difference {low:+.3f} to {high:+.3f})"
     if high < 0:
         return AdapterState.SERVING, f"better than the base: {words}"
-    if low > 0:
-        return AdapterState.RETIRED, f"worse than the base: {words}"
     if likelihood is not None and len(set(likelihood.documents)) >= LEAST_DOCUMENTS:
         least, most = likelihood.gain()
         if least > 0:
@@ -159,13 +160,16 @@ def judge(base: Figures, adapter: Figures, likelihood: Likelihood | None = None)
                 f"likelier to write what was kept: {likelihood.adapter_mean:.2f} nats a token against the base's "
                 f"{likelihood.base_mean:.2f} (gain {least:.2f} to {most:.2f}); {words}"
             )
+    if low > 0:
+        return AdapterState.RETIRED, f"worse than the base: {words}"
     return AdapterState.TRIAL, f"no clear difference: {words}"
 
 
 def runs_away(adapter: Figures, base: Figures) -> bool:
     """Whether answers run on without end, where the base's do not."""
     long = adapter.length_ratio > RUNAWAY_RATIO >= base.length_ratio
-    return long or adapter.cut_share >= base.cut_share + RUNAWAY_SHARE
+    more = sum(adapter.cut) - sum(base.cut)
+    return long or (more >= RUNAWAY_LEAST and adapter.cut_share >= base.cut_share + RUNAWAY_SHARE)
 
 
 def by_document(documents: Sequence[str], values: Sequence[float]) -> dict[str, float]:

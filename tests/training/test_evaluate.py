@@ -62,7 +62,7 @@ def test_runaway_length_retires_even_a_cheap_adapter():
     assert state is AdapterState.RETIRED
     assert reason.startswith("runaway length: 2.4 times the kept texts against the base's 1.0")
     assert "0.100 against the base's 0.588" in reason
-    state, _ = judge(figures(BASE), figures([0.1] * 8, cut=[True, *[False] * 7]))
+    state, _ = judge(figures(BASE), figures([0.1] * 8, cut=[True, True, *[False] * 6]))
     assert state is AdapterState.RETIRED
 
 
@@ -116,8 +116,10 @@ def test_where_costs_cannot_tell_the_likelihood_of_what_was_kept_may():
     assert judge(figures(BASE), same, likelihood([1.0] * 4))[0] is AdapterState.TRIAL
 
 
-def test_likelihood_promotes_nothing_that_is_clearly_worse_or_runs_away():
+def test_likelihood_goes_before_cost_and_promotes_nothing_that_runs_away():
     worse = figures([c + 0.15 for c in BASE])
-    assert judge(figures(BASE), worse, likelihood([1.0] * 8))[0] is AdapterState.RETIRED
+    # y' was made from the base's own answer: where the two disagree the likelihood goes first
+    assert judge(figures(BASE), worse, likelihood([1.0] * 8))[0] is AdapterState.SERVING
+    assert judge(figures(BASE), worse, likelihood([0.1, -0.1] * 4))[0] is AdapterState.RETIRED
     long = figures(BASE, ratios=[2.4] * 8)
     assert judge(figures(BASE), long, likelihood([1.0] * 8))[0] is AdapterState.RETIRED
