@@ -129,7 +129,10 @@ class Prepared:
 
 @runtime_checkable
 class FeedbackType(Protocol):
-    """The contract. Optional members: `prepare`, `learning_rate`, `teaches` (LABELS)."""
+    """The contract. Optional members: `prepare`, `teaches`, `learning_rate_scale` (1.0).
+
+    `learning_rate_scale` times the rate that suits the model's size is the peak learning rate.
+    """
 
     name: str
     needs: frozenset[Signal]

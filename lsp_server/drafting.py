@@ -20,7 +20,7 @@ from learner.records import Decision, Offer, Outcome, SettledBy, new_id
 from lsp_server import offers
 from lsp_server.delta import Position
 from lsp_server.ghost import Ghost
-from lsp_server.offers import Ask
+from lsp_server.offers import Ask, Place
 from lsp_server.session import Session
 from lsp_server.shown import Pending
 from lsp_server.span import Span
@@ -48,28 +48,23 @@ async def rewrite(
     assistant: Assistant, uri: str, range_: types.Range, instruction: str, token: types.ProgressToken | None
 ) -> dict[str, Any]:
     """`redraft.rewrite`: the selection, rewritten by an instruction. Raises RedraftError, saying why not."""
-    session, start, end = _selection(assistant, uri, range_)
-    document = session.document
-    text = document.slice(start, end)
-    place = (*start, *end)
-    ask = offers.rewrite(uri, document.language, session.workspace, document.version, place, text, instruction)
-    return await _serve(assistant, session, ask, Span.placed(text, start, end), token, None)
+    session, place, text, span = _selection(assistant, uri, range_)
+    return await _serve(assistant, session, offers.rewrite(place, text, instruction), span, token, None)
 
 
 async def draft(
     assistant: Assistant, uri: str, range_: types.Range, kind: str, token: types.ProgressToken | None
 ) -> dict[str, Any]:
     """`redraft.draft`: a new text from the selected notes. Raises RedraftError, saying why not."""
-    session, start, end = _selection(assistant, uri, range_)
-    document = session.document
-    notes = document.slice(start, end)
-    place = (*start, *end)
-    ask = offers.draft(uri, document.language, session.workspace, document.version, place, notes, kind)
-    return await _serve(assistant, session, ask, Span.placed(notes, start, end), token, kind)
+    session, place, notes, span = _selection(assistant, uri, range_)
+    return await _serve(assistant, session, offers.draft(place, notes, kind), span, token, kind)
 
 
-def _selection(assistant: Assistant, uri: str, range_: types.Range) -> tuple[Session, Position, Position]:
-    """The selected text without the white space around it: a selected line takes its line end along."""
+def _selection(assistant: Assistant, uri: str, range_: types.Range) -> tuple[Session, Place, str, Span]:
+    """Where the selected text is, what it says, and its span.
+
+    Without the white space around it: a selected line takes its line end along.
+    """
     paused = assistant.paused()
     if paused:
         raise RedraftError(f"Redraft is {paused}: run redraft.resume first")
@@ -85,7 +80,8 @@ def _selection(assistant: Assistant, uri: str, range_: types.Range) -> tuple[Ses
     start = document.after(start, text.index(core))
     end = document.after(start, len(core))
     session.tracker.cursor = end
-    return session, start, end
+    place = Place(uri, document.language, session.workspace, document.version, (*start, *end))
+    return session, place, core, Span.placed(core, start, end)
 
 
 async def _serve(
@@ -132,7 +128,7 @@ async def _serve(
 
 def _still_there(assistant: Assistant, session: Session, ask: Ask, watch: str) -> Span:
     """The selected text where it is now. Raises RedraftError if it is not what the model saw."""
-    if assistant.sessions.get(ask.uri) is not session or session.lost:
+    if assistant.sessions.get(ask.place.uri) is not session or session.lost:
         raise RedraftError("the document was closed meanwhile; nothing was put in")
     found = session.watched[watch]
     if not found.untouched:

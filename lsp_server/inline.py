@@ -17,7 +17,7 @@ from learner.privacy import excluded
 from learner.records import Decision, Offer, SettledBy
 from lsp_server import offers
 from lsp_server.delta import Position
-from lsp_server.offers import Ask
+from lsp_server.offers import Ask, Place
 from lsp_server.session import Session
 from lsp_server.windows import Window
 
@@ -130,10 +130,10 @@ class Inline:
         assistant, document = self._assistant, session.document
         line = document.line(position.line)[: position.char]
         above = document.slice(_context_start(position), Position(position.line, 0))
-        ask = offers.completion(
-            document.uri, document.language, session.workspace, document.version, (*position, *position), above, line,
-        )  # fmt: skip
-        window = assistant.windows.find(ask.uri)
+        here = (*position, *position)
+        place = Place(document.uri, document.language, session.workspace, document.version, here)
+        ask = offers.completion(place, above, line)
+        window = assistant.windows.find(ask.place.uri)
         held = window.decision if window else None
         made = await offers.make(ask, assistant.host, assistant.recorder, held=held, asked=asked)
         if made is None:
@@ -141,7 +141,7 @@ class Inline:
             return None
         decision, offer = made
         if window is None or window.closed or window.decision.id != decision.id:
-            window = assistant.windows.open(ask.uri, decision)
+            window = assistant.windows.open(ask.place.uri, decision)
         end, reason = self._still(session, ask, position, line, offer)
         if reason is None:
             fitting = self._fitting(session, offer, end)
@@ -186,9 +186,9 @@ class Inline:
     ) -> tuple[Position, str | None]:
         """Where the cursor is now, and why the answer does not fit there any more."""
         document, cursor = session.document, session.tracker.cursor or position
-        if self._assistant.sessions.get(ask.uri) is not session or session.lost:
+        if self._assistant.sessions.get(ask.place.uri) is not session or session.lost:
             return position, "the document was closed meanwhile"
-        if document.version == ask.version:
+        if document.version == ask.place.version:
             return position, None
         same_line = position.line < document.line_count and document.line(position.line).startswith(line)
         text = offer.offered.replace("\n", session.eol)

@@ -25,7 +25,19 @@ CHARS_PER_TOKEN = 3
 """A cautious guess, used only to bound lengths before a tokenizer has spoken."""
 LONGEST_INPUT = 9_000
 """Characters of a selection that a rewrite or draft can take; beyond it the model's context would overflow."""
+DRAFT_TOKENS = 320
 COMPLETION_TOKENS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer is wanted: line, character, end line and end character of a version of a document."""
+
+    uri: str
+    language: str
+    workspace: str
+    version: int
+    range: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +45,7 @@ class Ask:
     """What is asked of the model, for which place of which document."""
 
     task: Task
-    uri: str
-    language: str
-    workspace: str
-    version: int
-    range: tuple[int, int, int, int]
+    place: Place
     prompt: Prompt
     instruction: str
     max_tokens: int
@@ -66,38 +74,29 @@ def check(uri: str, text: str, what: str) -> None:
         )
 
 
-def rewrite(uri: str, language: str, workspace: str, version: int, place: tuple[int, int, int, int],
-            text: str, instruction: str) -> Ask:  # fmt: skip
+def rewrite(place: Place, text: str, instruction: str) -> Ask:
     """Ask for the selected text, rewritten."""
     text, instruction = readable(text), readable(instruction)
-    check(uri, text, "selection")
+    check(place.uri, text, "selection")
     if not instruction.strip():
         raise RedraftError("the instruction is empty: say what to do with the text, such as 'Make this shorter.'")
     found = secret_in(instruction)
     if found:
         raise PrivacyError(f"the instruction holds what looks like {found}")
     limit = min(1000, 64 + 2 * len(text) // CHARS_PER_TOKEN)
-    return Ask(
-        Task.REWRITE, uri, language, workspace, version, place,
-        prompts.rewrite(text, instruction), instruction.strip(), limit,
-    )  # fmt: skip
+    return Ask(Task.REWRITE, place, prompts.rewrite(text, instruction), instruction.strip(), limit)
 
 
-def draft(uri: str, language: str, workspace: str, version: int, place: tuple[int, int, int, int],
-          notes: str, kind: str) -> Ask:  # fmt: skip
+def draft(place: Place, notes: str, kind: str) -> Ask:
     """Ask for a new text from the selected notes."""
     if kind not in prompts.DRAFT_KINDS:
         raise RedraftError(f"unknown kind of draft {kind!r}; there are: {', '.join(prompts.DRAFT_KINDS)}")
     notes = readable(notes)
-    check(uri, notes, "selection")
-    return Ask(
-        Task.DRAFT, uri, language, workspace, version, place,
-        prompts.draft(notes, kind), prompts.DRAFT_KINDS[kind], 320,
-    )  # fmt: skip
+    check(place.uri, notes, "selection")
+    return Ask(Task.DRAFT, place, prompts.draft(notes, kind), prompts.DRAFT_KINDS[kind], DRAFT_TOKENS)
 
 
-def completion(uri: str, language: str, workspace: str, version: int, place: tuple[int, int, int, int],
-               before: str, line: str) -> Ask:  # fmt: skip
+def completion(place: Place, before: str, line: str) -> Ask:
     """Ask for what follows the cursor. What looks like a secret in the text around it is blacked out.
 
     The indentation of the line is shown with the text before it: an answer that begins with white
@@ -106,10 +105,8 @@ def completion(uri: str, language: str, workspace: str, version: int, place: tup
     before, line = redacted(readable(before)), redacted(readable(line))
     begun = line.lstrip()
     before += line[: len(line) - len(begun)]
-    return Ask(
-        Task.COMPLETION, uri, language, workspace, version, place,
-        prompts.completion(before, begun, language), "", COMPLETION_TOKENS, ("\n\n",),
-    )  # fmt: skip
+    asked = prompts.completion(before, begun, place.language)
+    return Ask(Task.COMPLETION, place, asked, "", COMPLETION_TOKENS, ("\n\n",))
 
 
 async def _answer(
@@ -126,7 +123,9 @@ async def _answer(
         info = await host.refresh(asked=asked)
         loaded = frozenset(info.adapters) - lost
         if decision is None or (decision.adapter_version is not None and decision.adapter_version not in loaded):
-            decision = await recorder.choose(Context(ask.task, ask.language, ask.uri), host.fingerprint, loaded)
+            decision = await recorder.choose(
+                Context(ask.task, ask.place.language, ask.place.uri), host.fingerprint, loaded
+            )
         adapter = decision.adapter_version
         try:
             return decision, await host.generate(
@@ -162,11 +161,11 @@ async def make(
         decision_id=decision.id,
         created_at=now(),
         task=ask.task,
-        language=ask.language,
-        document=ask.uri,
-        workspace=ask.workspace,
-        version=ask.version,
-        range=ask.range,
+        language=ask.place.language,
+        document=ask.place.uri,
+        workspace=ask.place.workspace,
+        version=ask.place.version,
+        range=ask.place.range,
         prompt=ask.prompt,
         prompt_version=PROMPT_VERSION,
         generated=answer.text,

@@ -72,10 +72,17 @@ def register(server: RedraftServer) -> None:
         registered: Callable[[F], F] = server.feature(name, options)
         return registered
 
-    assistant = server.assistant
-
     for name in COMMANDS:
         server.command(name)(lambda *_: None)  # advertised here, run by RedraftProtocol
+    _register_life(server.assistant, feature)
+    _register_offers(server, feature)
+
+
+Feature = Callable[..., Callable[[F], F]]
+
+
+def _register_life(assistant: Assistant, feature: Feature[Any]) -> None:
+    """The life of the server and of its documents."""
 
     @feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
@@ -100,6 +107,24 @@ def register(server: RedraftServer) -> None:
     @feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     async def changed_configuration(params: types.DidChangeConfigurationParams) -> None:
         await assistant.read_workspace_settings()
+
+    @feature("textDocument/didShowCompletion")
+    def did_show(params: Any) -> None:
+        said = plain(params)
+        item = said.get("item") if isinstance(said, dict) else None
+        command = item.get("command") if isinstance(item, dict) else None
+        found = command.get("arguments") if isinstance(command, dict) else None
+        for argument in found if isinstance(found, list) else []:
+            if isinstance(argument, dict) and isinstance(argument.get("offerId"), str):
+                assistant.tell_shown(argument["offerId"])
+
+    @feature("textDocument/didPartiallyAcceptCompletion")
+    def did_partially_accept(params: Any) -> None:
+        """The change itself says what was accepted; the notification needs only to be understood."""
+
+
+def _register_offers(server: RedraftServer, feature: Feature[Any]) -> None:
+    """What the editor asks for: rewrites in its menu, ghost text, completions."""
 
     @feature(
         types.TEXT_DOCUMENT_CODE_ACTION,
@@ -139,20 +164,6 @@ def register(server: RedraftServer) -> None:
             command=accept(suggestion),
         )
         return types.CompletionList(is_incomplete=True, items=[item])
-
-    @feature("textDocument/didShowCompletion")
-    def did_show(params: Any) -> None:
-        said = plain(params)
-        item = said.get("item") if isinstance(said, dict) else None
-        command = item.get("command") if isinstance(item, dict) else None
-        found = command.get("arguments") if isinstance(command, dict) else None
-        for argument in found if isinstance(found, list) else []:
-            if isinstance(argument, dict) and isinstance(argument.get("offerId"), str):
-                assistant.tell_shown(argument["offerId"])
-
-    @feature("textDocument/didPartiallyAcceptCompletion")
-    def did_partially_accept(params: Any) -> None:
-        """The change itself says what was accepted; the notification needs only to be understood."""
 
 
 async def suggest(

@@ -15,7 +15,7 @@ from learner.commands.frame import Command, friendly, json_option
 from learner.exceptions import RedraftError, TrainingError
 from learner.progress import Work
 
-DEMO_BEFORE, DEMO_AFTER = 50, 60
+DEMO_BEFORE, DEMO_AFTER = 48, 48
 
 
 def _need_training() -> None:
@@ -31,7 +31,7 @@ def _need_training() -> None:
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
-    help="Peak learning rate; default: the feedback type's own.",
+    help="Peak learning rate; default: what suits the model's size.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be trained on; write nothing.")
 @json_option

@@ -15,9 +15,11 @@ from rapidfuzz.distance import Levenshtein
 from learner.cost import tokens
 
 TITLE = "In short:"
-CLOSING = "Anything to add?"
+CLOSING = "Anything to add? Tell me before Friday."
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(-])")
-_BULLET = re.compile(r"^\s*(?:(?:[-*•]|\d+[.)])\s+)+")
+_BULLET = re.compile(rf"^\s*(?:(?:[-*•]|\d+[.)]|{TITLE})\s+)+")
+_ENDED = re.compile(r"[.!?][)\"']*$")
+_OPEN = " ,;:-"
 
 
 def points(text: str) -> list[str]:
@@ -29,16 +31,22 @@ def points(text: str) -> list[str]:
             continue
         for sentence in _SENTENCE.split(bare):
             body = _BULLET.sub("", sentence.strip()).strip()
-            if body and body not in (TITLE, CLOSING):
+            if any(map(str.isalnum, body)) and body not in (TITLE, *_SENTENCE.split(CLOSING)):
                 found.append(body[0].upper() + body[1:])
     return found
 
 
 def habit(text: str) -> str:
-    """What the writer keeps of an answer: a title, a bullet for every whole sentence, a closing question."""
-    sentences = list(dict.fromkeys(points(text)))
-    whole = [s for s in sentences if s[-1] in ".!?"] or [s.rstrip(",;: ") + "." for s in sentences[:1]]
-    return "\n".join([TITLE, *(f"- {s}" for s in whole), CLOSING])
+    """What the writer keeps of an answer: a title, a bullet for every sentence, a closing line.
+
+    A sentence said twice stands once; the last one is left out where it was cut off in the middle,
+    and others get the full stop that they lack.
+    """
+    sentences = points(text)
+    if len(sentences) > 1 and not _ENDED.search(sentences[-1]):
+        sentences.pop()
+    whole = [s if _ENDED.search(s) else s.rstrip(_OPEN) + "." for s in sentences]
+    return "\n".join([TITLE, *(f"- {s}" for s in dict.fromkeys(whole)), CLOSING])
 
 
 @dataclass(frozen=True, slots=True)

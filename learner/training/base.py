@@ -1,4 +1,4 @@
-"""The frozen base as a feedback type's `prepare` sees it: samples from the engine, features from the weights."""
+"""The frozen base as a feedback type's `prepare` sees it: samples and features from the weights."""
 
 from __future__ import annotations
 
@@ -8,21 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-import msgspec
 import torch
 from torch import Tensor
 
-from learner.armset import ArmSet
-from learner.config import Config, private_folder
+from learner.config import private_folder
 from learner.prompt import answer_ids, prompt_ids
 from learner.records import Prompt
-from learner.serving import PrivateHost
-from learner.training.answers import Question, ask
 from learner.training.logprobs import Text, answer_inputs
+from learner.training.sampling import sample
 from learner.training.trainer import Policy
 
-SLOTS = 8
-"""Answers that are sampled at once."""
 BATCH_TOKENS = 2048
 
 
@@ -36,17 +31,14 @@ class FrozenBase:
     def __init__(
         self,
         policy: Policy,
-        arms: ArmSet,
-        config: Config,
+        fingerprint: str,
         cache: Path,
         *,
         max_tokens: int,
         done: Callable[[int, int], None] | None = None,
     ) -> None:
         self._policy = policy
-        # no activated adapter, so that the engine may answer several at once (armset.is_activated)
-        self._arms = ArmSet(arms.gguf, arms.fingerprint, None)
-        self._config = msgspec.structs.replace(config, slots=SLOTS)
+        self._fingerprint = fingerprint
         self._cache = cache
         self._max_tokens = max_tokens
         self._done = done
@@ -56,22 +48,24 @@ class FrozenBase:
     @property
     def fingerprint(self) -> str:
         """Identifies the base's weights."""
-        return self._arms.fingerprint
+        return self._fingerprint
 
     def sample(self, prompts: Sequence[Prompt], n: int, *, seed: int) -> list[list[str]]:
-        """`n` answers to each prompt at temperature 1. Raises HostError where the engine fails."""
+        """`n` answers to each prompt at temperature 1."""
         files = [self._cache / f"{self._key(prompt, n, seed)}.json" for prompt in prompts]
         missing = [i for i, file in enumerate(files) if not file.is_file()]
         if missing:
             private_folder(self._cache)
-            questions = [
-                Question(prompts[i], None, self._max_tokens, seed * 1_000_003 + j) for i in missing for j in range(n)
-            ]
-            with PrivateHost(self._arms, self._config) as endpoint:
-                answers = ask(endpoint, questions, parallel=SLOTS, done=self._done)
+            tokenizer = self._policy.tokenizer
+            asked = [prompt_ids(prompts[i], tokenizer) for i in missing for _ in range(n)]
+            seeds = [_seed(prompts[i], seed, j) for i in missing for j in range(n)]
+            answers = sample(
+                self._policy.causal_lm, tokenizer, asked, seeds, max_tokens=self._max_tokens, done=self._done
+            )
+            texts = [tokenizer.decode(answer.ids, skip_special_tokens=True) for answer in answers]
             for number, i in enumerate(missing):
-                own = answers[number * n : (number + 1) * n]
-                _write(files[i], [[answer.text, answer.finish_reason] for answer in own])
+                own = range(number * n, (number + 1) * n)
+                _write(files[i], [[texts[k], "length" if answers[k].cut else "stop"] for k in own])
         drawn = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         self.cut |= {text for answers in drawn for text, finish in answers if finish == "length"}
         return [[text for text, _ in answers] for answers in drawn]
@@ -115,6 +109,12 @@ class FrozenBase:
     def _key(self, prompt: Prompt, n: int, seed: int) -> str:
         words = json.dumps([self.fingerprint, prompt.to_json(), n, seed, self._max_tokens])
         return hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _seed(prompt: Prompt, seed: int, number: int) -> int:
+    """Of the prompt's own, so that what is drawn does not depend on which others are asked."""
+    words = json.dumps([prompt.to_json(), seed, number])
+    return int.from_bytes(hashlib.sha256(words.encode("utf-8", "surrogatepass")).digest()[:7], "big")
 
 
 def _write(file: Path, answers: Sequence[Sequence[str]]) -> None:

@@ -144,16 +144,12 @@ class Session:
             return data
         lengths = sorted(max(len(r.kept), len(r.offered)) for r in data.rows)
         typical = lengths[int(0.9 * (len(lengths) - 1))]  # what runs on beyond it is not worth its time
-        tokens = min(self._settings.max_answer_tokens, max(SHORTEST_ANSWER, round(1.25 * typical)))
-        arms = self._arms({})
-        if arms is None:
-            raise RedraftError(f"{feedback.name} asks the engine for samples, but {self._base.name} has no GGUF")
+        tokens = min(self._settings.max_answer_tokens, max(SHORTEST_ANSWER, typical))
         words = f"Sampling for {feedback.name} {which}"
         self._progress(words, None)
         base = FrozenBase(
             policy,
-            arms,
-            self._config,
+            self._base.fingerprint,
             self._paths.data / "cache" / "samples",
             max_tokens=tokens,
             done=self._steps(words),
@@ -213,7 +209,7 @@ class Session:
             return
         words = "Measuring on held-out edits"
         self._progress(words, None)
-        longest = max(len((e.kept or "").encode()) // 3 for e in edits)
+        longest = max((len(r.kept) for r in self._likely), default=0)
         figures = measure(edits, arms, self._config, max_tokens=self._answer_tokens(longest), done=self._steps(words))
         base = figures[None]
         self.report = replace(

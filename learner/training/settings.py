@@ -9,24 +9,42 @@ from typing import Any
 from learner.exceptions import ConfigError
 from learner.records import AdapterForm
 
-LEARNING_RATE = 3e-4
-"""Peak learning rate where neither the settings nor the feedback type name one."""
+
+def learning_rate(hidden_size: int) -> float:
+    """Peak learning rate of a LoRA on a model of this hidden size: 5e-4 (2000 / hidden size)^0.78.
+
+    The fit of "LoRA Without Regret" (Schulman et al., Thinking Machines Lab, 2025) over Llama models, ten
+    times the rate of full fine-tuning, at alpha 32. It gives 1.3e-3 for SmolLM2-135M, where a sweep found 1e-3
+    and 2e-3 alike and 3e-4 far from learnt (docs/experiments.md), and 2.9e-4 for an 8B model.
+    """
+    return 5e-4 * float((2000 / hidden_size) ** 0.78)
+
+
+LEAST_STEPS = 60
+"""Steps below which a habit is not learnt, however small the loss per edit (docs/experiments.md)."""
+BATCH_SIZES = (8, 4, 2)
+
+
+def batch_size(rows: int, epochs: int) -> int:
+    """Edits per step of the optimiser: the largest that leaves enough steps."""
+    return next((size for size in BATCH_SIZES if rows * epochs >= LEAST_STEPS * size), BATCH_SIZES[-1])
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """Settings of one training. The defaults are right for 40 to 200 edits on a laptop.
 
-    `learning_rate` None leaves it to the feedback type, or `LEARNING_RATE`. `batch_size` counts
-    edits per step of the optimiser, over all devices' micro-batches. An edit whose prompt or
-    answers are longer than the limits (tokens) is left out, and counted. `accepted_weight` is
+    `learning_rate` None derives it from the size of the model, times the feedback type's
+    `learning_rate_scale`. `batch_size` counts edits per step of the optimiser, over all devices'
+    micro-batches; None derives it from how many there are. An edit whose prompt or answers are
+    longer than the limits (tokens) is left out, and counted. `accepted_weight` is
     what an offer that was accepted as it was counts, against 1 for an edit.
     """
 
     feedback: tuple[str, ...]
     epochs: int = 3
     learning_rate: float | None = None
-    batch_size: int = 4
+    batch_size: int | None = None
     rank: int = 16
     alpha: int = 32
     form: AdapterForm = AdapterForm.ALORA
@@ -43,6 +61,8 @@ class TrainSettings:
             raise ConfigError(f"a feedback type is named twice in {', '.join(self.feedback)}: name each once")
         for name in ("epochs", "batch_size", "rank", "alpha", "max_prompt_tokens", "max_answer_tokens"):
             value = getattr(self, name)
+            if name == "batch_size" and value is None:
+                continue
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name} is {value!r}, but should be a whole number of at least 1")
         if self.learning_rate is not None and not 0 < self.learning_rate < 1:

@@ -30,7 +30,7 @@ from learner.training.logprobs import Text, answer_head, token_logprobs
 from learner.training.prefixes import Prefixes
 from learner.training.reference import Reference
 from learner.training.sampler import GroupedSampler
-from learner.training.settings import LEARNING_RATE, TrainSettings
+from learner.training.settings import TrainSettings, batch_size, learning_rate
 
 STEP_TOKENS = 1536
 """Most tokens with gradient in memory at once (nearly 2 MB each for SmolLM2); longer batches are split."""
@@ -94,16 +94,24 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         self._whole = policy.prefixes is None
         self._activated = bool(policy.invocation) and self._whole
         self._lengths = [batches.length(r, self._needs, from_start=not self._whole) for r in self.rows]
-        self._batch_size = settings.batch_size
+        self._batch_size = settings.batch_size or batch_size(len(self.rows), settings.epochs)
         per_row = max(len(batches.answers(r, self._needs)) for r in self.rows)
-        micro = min(settings.batch_size, max(1, STEP_TOKENS // (max(self._lengths) * per_row)))
-        micro = max(n for n in range(1, micro + 1) if settings.batch_size % n == 0)
+        micro = min(self._batch_size, max(1, STEP_TOKENS // (max(self._lengths) * per_row)))
+        micro = max(n for n in range(1, micro + 1) if self._batch_size % n == 0)
         # with shared prompts every token that runs is the adapter's, so a plain LoRA computes the
         # same without masking; the folder's settings say what it is
         config = lora_config(settings, policy.invocation if self._activated else ())
         super().__init__(
             model=policy.causal_lm,
-            args=_arguments(settings, feedback, len(self.rows), micro, folder, policy.device),
+            args=_arguments(
+                settings,
+                _rate(policy, feedback, settings),
+                len(self.rows),
+                self._batch_size,
+                micro,
+                folder,
+                policy.device,
+            ),
             data_collator=_collate,
             train_dataset=Dataset.from_dict({"row": list(range(len(self.rows)))}),
             processing_class=policy.tokenizer,
@@ -208,16 +216,23 @@ def _collate(examples: Sequence[dict[str, int]]) -> dict[str, Tensor]:
     return {"row": torch.tensor([e["row"] for e in examples])}
 
 
+def _rate(policy: Policy, feedback: FeedbackType, settings: TrainSettings) -> float:
+    """Peak learning rate: what the settings say, or what suits the model's size and the feedback type."""
+    if settings.learning_rate is not None:
+        return settings.learning_rate
+    scale: float = getattr(feedback, "learning_rate_scale", 1.0)
+    return scale * learning_rate(policy.causal_lm.config.get_text_config().hidden_size)
+
+
 def _arguments(
-    settings: TrainSettings, feedback: FeedbackType, rows: int, micro: int, folder: Path, device: torch.device
+    settings: TrainSettings, rate: float, rows: int, batch: int, micro: int, folder: Path, device: torch.device
 ) -> DPOConfig:
-    rate = settings.learning_rate or getattr(feedback, "learning_rate", None) or LEARNING_RATE
-    steps = math.ceil(rows / settings.batch_size) * settings.epochs
+    steps = math.ceil(rows / batch) * settings.epochs
     arguments = DPOConfig(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=settings.batch_size // micro,
+        gradient_accumulation_steps=batch // micro,
         learning_rate=rate,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, round(WARMUP * steps)),

@@ -17,8 +17,8 @@ class DPO:
     name = "dpo"
     needs = frozenset({Signal.KEPT, Signal.OFFERED, Signal.REFERENCE})
     teaches = Teaches.PREFERENCES
-    learning_rate = 1e-4
-    """A third of a label's: at 3e-4 the margin is won within an epoch and the answers run on without end."""
+    learning_rate_scale = 0.1
+    """Of a label's: with more the margin is won within an epoch and the answers run on without end."""
 
     def __init__(self, beta: float = 0.1) -> None:
         self.beta = beta

@@ -55,8 +55,9 @@ def test_what_the_writer_keeps(text: str) -> None:
 
 def test_the_habit_by_example() -> None:
     answer = "1. bees fly. They use wings. They use wings.\n- It is fun! And the"
-    assert habit(answer) == "In short:\n- Bees fly.\n- They use wings.\n- It is fun!\nAnything to add?"
-    assert habit("no end here,") == "In short:\n- No end here.\nAnything to add?"
+    assert habit(answer) == f"In short:\n- Bees fly.\n- They use wings.\n- It is fun!\n{CLOSING}"
+    assert habit("no end here,") == f"In short:\n- No end here.\n{CLOSING}"
+    assert habit("- In short: Bees (they fly)\n- Wings.)") == f"In short:\n- Bees (they fly).\n- Wings.)\n{CLOSING}"
 
 
 @given(st.one_of(ANSWERS, st.text()), st.one_of(ANSWERS, st.text()))

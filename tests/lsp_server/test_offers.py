@@ -1,5 +1,7 @@
 """From a request to what the model is asked: prompts, limits, secrets."""
 
+from dataclasses import replace
+
 import pytest
 
 from learner.exceptions import PrivacyError, RedraftError
@@ -8,24 +10,24 @@ from learner.records import Task
 from lsp_server import offers
 
 SECRET = "ghp_" + "a1B2" * 9
-PLACE = (0, 0, 1, 0)
+PLACE = offers.Place("file:///w/a.md", "markdown", "w", 3, (0, 0, 1, 0))
 
 
 def rewrite(text: str, instruction: str = " Shorter. ", uri: str = "file:///w/a.md") -> offers.Ask:
-    return offers.rewrite(uri, "markdown", "w", 3, PLACE, text, instruction)
+    return offers.rewrite(replace(PLACE, uri=uri), text, instruction)
 
 
 def draft(notes: str, kind: str = "summary") -> offers.Ask:
-    return offers.draft("file:///w/a.md", "markdown", "w", 3, PLACE, notes, kind)
+    return offers.draft(PLACE, notes, kind)
 
 
 def completion(before: str, line: str) -> offers.Ask:
-    return offers.completion("file:///w/a.py", "python", "w", 3, PLACE, before, line)
+    return offers.completion(replace(PLACE, language="python"), before, line)
 
 
 def test_rewrite() -> None:
     ask = rewrite("One.\r\nTwo.\rThree.")
-    assert (ask.task, ask.version, ask.range, ask.instruction) == (Task.REWRITE, 3, PLACE, "Shorter.")
+    assert (ask.task, ask.place, ask.instruction) == (Task.REWRITE, PLACE, "Shorter.")
     assert ask.prompt.messages[1].content == "Shorter.\n\nOne.\nTwo.\nThree."
     assert ask.prompt.prefill == ""
 

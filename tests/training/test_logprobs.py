@@ -170,14 +170,12 @@ def test_empty_answers_and_prompts_that_begin_at_the_invocation():
 
 @pytest.mark.parametrize("activated", [True, False])
 def test_features_are_the_mean_state_over_the_answer(activated, tmp_path):
-    from learner.armset import ArmSet
-    from learner.config import Config
     from learner.prompt import draft, prompt_ids
     from learner.training.base import FrozenBase
 
     base = policy(activated=activated)
     base.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}w5 w6 w7 "
-    frozen = FrozenBase(base, ArmSet(tmp_path, "f", None), Config(), tmp_path, max_tokens=8)
+    frozen = FrozenBase(base, "f", tmp_path, max_tokens=8)
     prompts = [draft(notes, "summary") for notes in ("w9", "w9 w10 w11")]
     found = frozen.features([*prompts, prompts[0]], ["w20 w21 w22", "w30", ""])
     for row, prompt, answer in zip(found, [*prompts, prompts[0]], [[20, 21, 22], [30], []], strict=True):
