@@ -3,7 +3,7 @@
 1. A writer asks for drafts and rewrites of real texts, changes the answers to their liking, saves.
 2. `learner train` learns one adapter per feedback type from those edits.
 3. The writer goes on with new texts; the bandit chooses who answers, and learns from each edit.
-4. Every arm answers the same new texts (the second half), so that one can see what the choice was worth.
+4. Every arm answers the same new texts (the last third), so that one can see what the choice was worth.
 """
 
 from __future__ import annotations
@@ -180,10 +180,14 @@ def trained(store: Store, base: BaseModel, config: Config, paths: Paths) -> ArmS
     return replace(arms, adapters=every)
 
 
+def last_third(rounds: Sequence[Round]) -> Sequence[Round]:
+    """By when the bandit has learnt whom to choose."""
+    return rounds[-(len(rounds) // 3) :]
+
+
 def regret(chosen: Sequence[Round], costs: Mapping[str, Mapping[int, float]]) -> float:
     """(mean cost of the bandit's last third - best arm's on those texts) / (base's - best arm's)."""
-    third = len(chosen) // 3
-    last = chosen[-third:]
+    last = last_third(chosen)
     means = {name: fmean(c[r.number] for r in last) for name, c in costs.items()}
     best, base = min(means.values()), means[BASE_ARM]
     bandit = fmean(r.cost for r in last)
@@ -215,7 +219,7 @@ def run(
     if len(arms) < 2:
         raise RedraftError("no adapter was promoted: see the table of the training above")
     after = asyncio.run(write(home, home / "after", new, step, "Writing on, the bandit choosing"))
-    numbers = range(len(new) // 2, len(new))
+    numbers = [r.number for r in last_third(after)]
     costs = asyncio.run(answer_all(every, config, new, numbers, after, step))
     return Outcome(
         before,
