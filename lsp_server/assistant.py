@@ -27,6 +27,7 @@ from lsp_server.host import Host
 from lsp_server.ledger import Ledger
 from lsp_server.protocol import plain
 from lsp_server.recorder import Recorder
+from lsp_server.revisions import Revisions
 from lsp_server.session import Session
 from lsp_server.settings import Settings, workspace_of
 from lsp_server.windows import Windows
@@ -38,6 +39,9 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
 CONFIGURATION_SECONDS = 10.0
 """How long a client may take to say what its workspace restricts."""
+
+SAVE_SECONDS = 3.0
+"""Changes between `willSave` and `didSave`, at most so far apart, are a formatter's."""
 
 
 class Assistant:
@@ -53,6 +57,7 @@ class Assistant:
         self.recorder: Recorder = Recorder(self.paths, self.config.bandit, say=self.say)
         self.ledger = Ledger()
         self.windows = Windows(self)
+        self.revisions = Revisions(self)
         self.encoding: Encoding = "utf-16"
         self.client_name = "an editor"
         self.paused_until: float | None = None
@@ -194,6 +199,7 @@ class Assistant:
             document, workspace_of(self.server.workspace, item.uri), changed_at=time.monotonic(), tells=self._tells
         )
         self.sessions[item.uri] = session
+        self.revisions.look(item.uri)
 
         async def resume() -> None:
             for offer_id, state in await self.recorder.orphans(item.uri):
@@ -212,6 +218,8 @@ class Assistant:
             return
         if session.lost:
             return
+        if session.tracker.open:
+            self.revisions.look(uri)
         try:
             session.change(params.text_document.version, params.content_changes, time.monotonic())
         except Exception as error:
@@ -235,12 +243,16 @@ class Assistant:
         session = self.sessions.get(uri)
         if session is not None:
             session.autosave = reason != types.TextDocumentSaveReason.Manual
+            session.machine_until = max(session.machine_until, time.monotonic() + SAVE_SECONDS)
+            session.saving = True
 
     def did_save(self, uri: str) -> None:
         """A person's save settles what has stood for a while."""
         session = self.sessions.get(uri)
         if session is not None:
-            session.saved(time.monotonic(), *self._settle())
+            if session.saving:
+                session.saving, session.machine_until = False, 0.0
+            session.saved(time.monotonic(), *self.settle_seconds())
             self.drain(session)
 
     def did_close(self, uri: str) -> None:
@@ -248,10 +260,11 @@ class Assistant:
         session = self.sessions.pop(uri, None)
         self.windows.close(uri)
         if session is not None:
-            session.closed(time.monotonic(), *self._settle())
+            session.closed(time.monotonic(), *self.settle_seconds())
             self.drain(session)
 
-    def _settle(self) -> tuple[float, float]:
+    def settle_seconds(self) -> tuple[float, float]:
+        """After how long without a change an offer settles, and after how long at the latest."""
         settle = self.settings.settle
         return settle.quiet_seconds, settle.limit_seconds
 
@@ -288,7 +301,8 @@ class Assistant:
 
     def _settle_due(self, at: float) -> None:
         for session in list(self.sessions.values()):
-            session.settle_due(at, *self._settle())
+            self.revisions.look(session.document.uri)
+            session.settle_due(at, *self.settle_seconds())
             self.drain(session)
         self.windows.expire(at)
         self.ledger.save_spans(list(self.sessions.values()), self.recorder)

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 from learner.records import Outcome, SettledBy
+from lsp_server.cut import Cut, insertions, pasted
 from lsp_server.delta import Delta, Position, Reader
+from lsp_server.frozen import Frozen
 from lsp_server.span import Span
 
 SAVE_GRACE_SECONDS = 10.0
@@ -53,6 +56,18 @@ def verdict(span: Span, reader: Reader) -> Verdict:
     return Verdict(Outcome.EDITED, kept, survived, len(kept) - survived, length - survived, appended)
 
 
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """Reads a span's own text in the document before a change, where nothing was typed beside it."""
+
+    span: Span
+
+    def slice(self, start: Position, end: Position) -> str:
+        """The span's text, if that is what stands from `start` to `end`."""
+        alone = (start, end) == (self.span.start, self.span.end)
+        return self.span.text if alone else ""
+
+
 @dataclass(slots=True)
 class Tracked:
     """An open offer: its span, and when what happened to it. Times are the tracker's."""
@@ -64,7 +79,20 @@ class Tracked:
     first_change_at: float | None = None
     """The first change of the offer itself."""
     censored: bool = False
-    """Somebody else than the user changed it: what became of it cannot be told."""
+    """What became of it cannot be told."""
+    frozen: Frozen | None = None
+    """What the user had kept when somebody else changed the offer: a formatter, a branch switch."""
+    cut: Cut | None = None
+    """Set while the offer is gone and may be pasted elsewhere. Not written down: a restart forgets it."""
+
+    def judged(self, reader: Reader) -> Verdict:
+        """What became of the offer; `reader` reads its document as it stands."""
+        if self.censored:
+            return CENSORED
+        if self.frozen is None:
+            return verdict(self.span, reader)
+        merged = self.frozen.merged(self.span.text)
+        return CENSORED if merged is None else verdict(merged, _Own(merged))
 
     def to_json(self, now: float) -> str:
         """State for the store. Times are written as ages, since clocks differ between runs."""
@@ -76,6 +104,7 @@ class Tracked:
                 "touched_ago": now - self.touched_at,
                 "first_change_after": changed,
                 "censored": self.censored,
+                "frozen": self.frozen and [self.frozen.span.to_json(), self.frozen.text],
             }
         )
 
@@ -91,6 +120,7 @@ class Tracked:
             now - float(body["touched_ago"]),
             None if changed is None else placed + float(changed),
             bool(body["censored"]),
+            Frozen(Span.from_json(frozen[0]), frozen[1]) if (frozen := body.get("frozen")) else None,
         )
 
 
@@ -147,20 +177,28 @@ class Tracker:
         *,
         full_sync: bool = False,
         machine: bool = False,
+        offered: Iterable[str] = (),
     ) -> None:
         """Carry every offer through the changes of one `didChange`.
 
-        `reader` reads the document after them. `machine`: a formatter, a branch switch or the
-        like made them. An offer that such a change or a whole replacement alters is censored;
-        where the client only sends whole documents (`full_sync`), a small one is the user's.
+        `reader` reads the document after them. `machine`: a formatter, a branch switch or the like
+        made them. What the user had kept of an offer before such a change, or a replacement of the
+        whole document, is what counts, and what the user changes in it later (`lsp_server.frozen`).
+        Where the client only sends whole documents (`full_sync`), a small change is the user's, and
+        whose a large one is cannot be told: it censors.
+        `offered` are texts that may be put in by these changes: they are not pasted.
         """
         changes = tuple(changes)
-        foreign = tuple(machine or (c.whole and not (full_sync and _small(c))) for c in changes)
+        hands = tuple(_hand(change, full_sync, machine) for change in changes)
+        inserted = () if machine else insertions(changes)
+        texts = tuple(offered)
         for tracked in self.open.values():
-            earlier = tracked.span
-            for change, by_other in zip(changes, foreign, strict=True):
-                _carry(tracked, change, now, by_other)
+            earlier, first = tracked.span, tracked.first_change_at
+            for change, hand in zip(changes, hands, strict=True):
+                _carry(tracked, change, now, hand)
             tracked.span = tracked.span.judged(earlier, reader)
+            if tracked.frozen is None:
+                _follow_cut(tracked, Cut(earlier, first, now), inserted, texts)
         for change in changes:
             if not machine and not (change.whole and not full_sync):
                 self.cursor = change.new_end
@@ -193,8 +231,7 @@ class Tracker:
 
     def settle(self, offer_id: str, reader: Reader) -> Verdict:
         """Close an open offer and say what became of it. Raises KeyError if it is not open."""
-        tracked = self.open.pop(offer_id)
-        return CENSORED if tracked.censored else verdict(tracked.span, reader)
+        return self.open.pop(offer_id).judged(reader)
 
     def censor(self) -> None:
         """Nothing can be told of any open offer any more: a change was lost."""
@@ -202,16 +239,50 @@ class Tracker:
             tracked.censored = True
 
 
-def _carry(tracked: Tracked, change: Delta, now: float, by_other: bool) -> None:
+class _Hand(Enum):
+    """Who made a change."""
+
+    USER = 1
+    MACHINE = 2
+    UNKNOWN = 3
+
+
+def _hand(change: Delta, full_sync: bool, machine: bool) -> _Hand:
+    if machine or (change.whole and not full_sync):
+        return _Hand.MACHINE
+    return _Hand.UNKNOWN if change.whole and not _small(change) else _Hand.USER
+
+
+def _carry(tracked: Tracked, change: Delta, now: float, hand: _Hand) -> None:
     """One change of the document, to one offer."""
     span = tracked.span
     if change.start.line <= span.end.line + 1 and change.end.line >= span.start.line - 1:
         tracked.touched_at = now
     tracked.span = span.apply(change)
     if tracked.span.segments is not span.segments and tracked.span.segments != span.segments:
-        tracked.censored = tracked.censored or by_other
-        if tracked.first_change_at is None:
+        if hand is _Hand.MACHINE:
+            own = span if tracked.frozen is None else tracked.frozen.merged(span.text)
+            tracked.censored = tracked.censored or own is None
+            tracked.frozen = Frozen(own or span, tracked.span.text)
+        elif hand is _Hand.UNKNOWN:
+            tracked.censored = True
+        elif tracked.first_change_at is None:
             tracked.first_change_at = now
+
+
+def _follow_cut(
+    tracked: Tracked, before: Cut, inserted: Iterable[tuple[Position, str]], offered: Iterable[str]
+) -> None:
+    """Note that an offer was cut out, or go on where it is pasted; `before` is what it was before these changes."""
+    if tracked.span.text and tracked.span.undone is None:
+        tracked.cut = None
+        return
+    if before.span.text and before.span.undone is None:
+        tracked.cut = before
+    found = tracked.cut and pasted(tracked.cut, inserted, before.at, offered)
+    if tracked.cut is not None and found:
+        tracked.span, tracked.first_change_at = found, tracked.cut.first_change_at
+        tracked.touched_at, tracked.cut = before.at, None
 
 
 def _small(change: Delta) -> bool:

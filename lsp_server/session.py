@@ -34,6 +34,11 @@ class Session:
     document: Document
     workspace: str
     full_sync: bool = False
+    """Whether this client has only ever sent whole documents."""
+    machine_until: float = 0.0
+    """Until when changes are not the user's: a formatter's during a save, a branch's after a switch."""
+    saving: bool = False
+    """Between `willSave` and `didSave`."""
     tracker: Tracker = field(default_factory=Tracker)
     pending: dict[str, Pending] = field(default_factory=dict)
     ghost: Shown | None = None
@@ -58,6 +63,7 @@ class Session:
     """Whether the save that comes is the editor's own."""
     why: str = "nothing was asked for here yet"
     """Why the last request here was answered with nothing; empty when it was answered."""
+    _ranged: bool = False
 
     @property
     def eol(self) -> str:
@@ -73,6 +79,7 @@ class Session:
         try:
             self.document.advance_version(version)
             for change in changes:
+                self._note_sync(change)
                 delta = self.document.apply(change)
                 deltas.append(delta)
                 for key, span in self.watched.items():
@@ -91,6 +98,12 @@ class Session:
         self._carry(deltas, at)
         self.changed_at = at
 
+    def _note_sync(self, change: types.TextDocumentContentChangeEvent) -> None:
+        """A client that sends a range once can do so always; one that never did sends whole documents."""
+        ranged = getattr(change, "range", None) is not None
+        self._ranged = self._ranged or ranged
+        self.full_sync = not self._ranged
+
     def _arrived(self) -> bool:
         """Whether an offer stands whole in the document just now."""
         ghost = self.ghost is not None and self.ghost.ghost.state is GhostState.ACCEPTED
@@ -98,7 +111,11 @@ class Session:
 
     def _carry(self, deltas: list[Delta], at: float) -> None:
         """Carry open offers through changes, the last of which was made just now; then follow what has arrived."""
-        self.tracker.apply(deltas, self.document, at, full_sync=self.full_sync)
+        texts = [p.text for p in self.pending.values()]
+        texts += [] if self.ghost is None else [self.ghost.offer.offered]
+        self.tracker.apply(
+            deltas, self.document, at, full_sync=self.full_sync, machine=at < self.machine_until, offered=texts
+        )
         self.dirty.update(self.tracker.open)
         self._look_for_pending(at)
         self._look_at_ghost(at)

@@ -1,6 +1,6 @@
 """Real documents that every machine has: what installed packages and the standard library say of themselves.
 
-Nothing is shipped and nothing is downloaded. Only plain prose is taken: paragraphs of 30 to 60
+Nothing is shipped and nothing is downloaded. Only plain prose is taken: paragraphs of 25 to 50
 words with sentences, no markup, no addresses.
 """
 
@@ -18,7 +18,7 @@ from random import Random
 from learner.holdout import marks
 from learner.privacy import secret_in
 
-FEWEST_WORDS, MOST_WORDS = 30, 60
+FEWEST_WORDS, MOST_WORDS = 25, 50
 _MARKUP = re.compile(r"[`|<>{}=\\\[\]_#~^]|\*\*|::|https?:|www\.|@|>>>|\.\. |\$ ")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
 

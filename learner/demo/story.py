@@ -35,7 +35,7 @@ from learner.trimming import trim
 
 Step = Callable[[str, float | None], None]
 REWRITE = "Rewrite this text in simpler words."
-ANSWER_TOKENS = 200
+ANSWER_TOKENS = 160
 MOST_REFUSED = 0.2
 """Share of texts for which the model may have nothing to offer."""
 

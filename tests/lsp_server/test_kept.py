@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from lsprotocol import types
 
 from learner.records import Outcome, SettledBy
 from lsp_server.delta import Delta, Position
 from lsp_server.document import Document
+from lsp_server.frozen import Frozen
 from lsp_server.kept import CENSORED, Tracked, Tracker, Verdict, due, verdict
 from lsp_server.reanchor import reanchor, resumed
 from lsp_server.segments import Inserted, Kept
@@ -284,9 +287,106 @@ def test_the_first_change_is_timed() -> None:
 # --- changes that are not the user's ----------------------------------------------------------
 
 
-def test_a_formatter_that_changes_the_offer_censors_it() -> None:
+def test_what_stood_before_a_formatter_is_what_the_user_kept() -> None:
     desk = Desk(behind="\n").edit(3, 4, "  ", machine=True)
+    assert desk.tracker.settle("o", desk.document) == Verdict(Outcome.ACCEPTED, OFFER, 13, 0, 0, 0)
+    desk = Desk(behind="\n").edit(0, 1, "T").edit(3, 4, "  ", machine=True).edit(6, 6, " ", machine=True)
+    assert desk.tracker.settle("o", desk.document) == Verdict(Outcome.EDITED, "The quick fox", 12, 1, 1, 0)
+
+
+def test_what_the_user_changes_after_a_formatter_counts_and_the_formatter_does_not() -> None:
+    desk = Desk(behind="\n").edit(3, 4, "  ", machine=True).edit(0, 0, "    ", machine=True).edit(4, 5, "T")
+    assert desk.tracker.settle("o", desk.document) == Verdict(Outcome.EDITED, "The quick fox", 12, 1, 1, 0)
+
+
+def test_after_another_branch_a_change_of_the_users_cannot_be_told_apart() -> None:
+    desk = Desk(behind="\n").edit(4, 9, "slow", machine=True).edit(0, 1, "T")
     assert desk.tracker.settle("o", desk.document) == CENSORED
+
+
+def test_an_offer_that_is_deleted_after_a_formatter_is_rejected() -> None:
+    desk = Desk(behind="\n").edit(3, 4, "  ", machine=True).edit(0, 14, "")
+    assert desk.tracker.settle("o", desk.document).outcome is Outcome.REJECTED
+
+
+@given(
+    st.lists(st.sampled_from(["ab", "x", "é", "🍕", "done."]), min_size=2, max_size=12),
+    st.lists(st.sampled_from([" ", "  ", "\n", "\t"]), min_size=12, max_size=12),
+    st.data(),
+)
+def test_changes_after_a_formatter_are_made_in_the_users_own_text(
+    words: list[str], spaces: list[str], data: st.DataObject
+) -> None:
+    own = " ".join(words)
+    formatted = "".join(f"{space}{word}" for space, word in zip(spaces, words, strict=False))
+    number = data.draw(st.integers(0, len(words) - 1))
+    changed = [*words[:number], "NEW", *words[number + 1 :]]
+    now = "".join(f"{space}{word}" for space, word in zip(spaces, changed, strict=False))
+    merged = Frozen(Span.placed(own, Position(0, 0)), formatted).merged(now)
+    assert merged is not None
+    assert merged.text == " ".join(changed)
+
+
+def test_a_rewrite_that_was_put_back_before_the_formatter_is_rejected() -> None:
+    desk = Desk("x\n", behind="\n", replaced="as it was").edit(2, 15, "as it was").edit(4, 5, "  ", machine=True)
+    assert desk.tracker.settle("o", desk.document).outcome is Outcome.REJECTED
+
+
+def test_what_was_kept_before_a_formatter_survives_the_store() -> None:
+    desk = Desk(behind="\n").edit(0, 1, "T").edit(3, 4, "  ", machine=True)
+    again = Tracked.from_json(desk.tracked.to_json(now=2.0), now=2.0)
+    assert again.judged(desk.document) == Verdict(Outcome.EDITED, "The quick fox", 12, 1, 1, 0)
+
+
+# --- cut and pasted ----------------------------------------------------------------------------
+
+
+def test_an_offer_that_is_cut_and_pasted_goes_on_there() -> None:
+    desk = Desk("a\n", behind="\nb\nc").edit(2, 16, "").edit(3, 3, "\n>> " + OFFER + "\n")
+    assert desk.verdict == Verdict(Outcome.ACCEPTED, OFFER, 13, 0, 0, 0)
+    assert desk.tracked.first_change_at is None
+    assert desk.edit(7, 8, "T", now=9.0).verdict == Verdict(Outcome.EDITED, "The quick fox", 12, 1, 1, 0)
+    assert desk.tracked.first_change_at == 9.0
+
+
+def test_what_was_changed_before_the_cut_is_pasted_along() -> None:
+    desk = Desk("a\n", behind="\nb").edit(2, 3, "T").edit(2, 16, "").edit(0, 0, "The quick fox\n")
+    assert desk.verdict == Verdict(Outcome.EDITED, "The quick fox", 12, 1, 1, 0)
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_a_line_that_is_moved_in_one_go_is_followed(down: bool) -> None:
+    desk = Desk("a\n", behind="\nb\n")
+    # first the lower place, as editors send it
+    edits = [(18, 18, OFFER + "\n"), (2, 16, "")] if down else [(2, 16, ""), (0, 0, OFFER + "\n")]
+    deltas = [desk.document.replace(desk.document.position(a), desk.document.position(b), t) for a, b, t in edits]
+    desk.tracker.apply(deltas, desk.document, 1.0)
+    assert desk.verdict == Verdict(Outcome.ACCEPTED, OFFER, 13, 0, 0, 0)
+    assert desk.tracked.span.start == Position(2 if down else 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("paste", "now"),
+    [
+        (OFFER[:-1], 2.0),  # not all of it
+        (OFFER + OFFER, 2.0),  # which of them?
+        (OFFER, 62.0),  # long after
+    ],
+)
+def test_a_cut_is_not_followed_to_where_it_cannot_be_told(paste: str, now: float) -> None:
+    desk = Desk("a\n", behind="\nb").edit(2, 15, "").edit(0, 0, paste, now=now)
+    assert desk.verdict.outcome is Outcome.REJECTED
+
+
+def test_a_short_text_is_not_followed() -> None:
+    assert Desk("a\n", "it is", "\nb").edit(2, 7, "").edit(0, 0, "it is").verdict.outcome is Outcome.REJECTED
+
+
+def test_an_offer_that_is_undone_and_offered_anew_is_not_pasted() -> None:
+    desk = Desk("a\n", behind="\nb").edit(2, 15, "")
+    places = desk.document.position(0), desk.document.position(0)
+    desk.tracker.apply([desk.document.replace(*places, OFFER)], desk.document, 2.0, offered=[OFFER])
+    assert desk.verdict.outcome is Outcome.REJECTED
 
 
 def test_a_formatter_elsewhere_censors_nothing() -> None:
@@ -294,9 +394,9 @@ def test_a_formatter_elsewhere_censors_nothing() -> None:
     assert desk.tracker.settle("o", desk.document).outcome is Outcome.ACCEPTED
 
 
-def test_a_whole_replacement_that_alters_the_offer_censors_it() -> None:
+def test_a_whole_replacement_by_a_client_that_can_send_ranges_is_not_the_users() -> None:
     desk = Desk("a\n").whole("A\nthe Quick fox")
-    assert desk.tracked.censored
+    assert desk.tracker.settle("o", desk.document).outcome is Outcome.ACCEPTED
 
 
 def test_a_whole_replacement_elsewhere_only_moves_it() -> None:
