@@ -17,7 +17,7 @@ class DPO:
     name = "dpo"
     needs = frozenset({Signal.KEPT, Signal.OFFERED, Signal.REFERENCE})
     teaches = Teaches.PREFERENCES
-    learning_rate_scale = 0.05
+    learning_rate_scale = 0.03
     """Of a label's: with more the margin is won within an epoch and the answers run on without end."""
 
     def __init__(self, beta: float = 0.1) -> None:
