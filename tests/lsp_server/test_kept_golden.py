@@ -1,8 +1,8 @@
 """Whole stories, one readable file each in `golden/`, told in all three position encodings.
 
 A file gives the document, where the offer is put (`place`, a position or a range), the offer, the
-changes as the client sends them, and what must be recorded. Positions are line:char in code
-points and are turned into the client's units here.
+changes as the client sends them (`by = "machine"`: a formatter or a branch switch), and what must be
+recorded. Positions are line:char in code points and are turned into the client's units here.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_story(path: Path, encoding: Encoding) -> None:
     tracker.place("offer", span, now=0.0)
     for number, change in enumerate(case["changes"], start=1):
         new = document.apply(_change(document.text(), change["range"], change["text"], encoding))
-        tracker.apply([new], document, float(number))
+        tracker.apply([new], document, float(number), machine=change.get("by") == "machine")
     expect = case["expect"]
     assert document.text() == expect["document"]
     found = tracker.settle("offer", document)
