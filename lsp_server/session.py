@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from learner.records import Offer, Outcome, SettledBy, Settlement, now
 from lsp_server.delta import Delta, Position, advance
-from lsp_server.document import Document
+from lsp_server.document import Document, DocumentError
 from lsp_server.ghost import Ghost, GhostState
 from lsp_server.kept import Tracked, Tracker
 from lsp_server.reanchor import resumed
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DEPARTED_QUIET_SECONDS = 3.0
 """What was typed instead of ghost text is read after this long without a change."""
+MOST_CHANGES = 20_000
+"""Changes of one message that are followed: more would hold up all other documents for a second."""
 
 
 @dataclass(slots=True)
@@ -78,6 +80,11 @@ class Session:
         deltas: list[Delta] = []
         try:
             self.document.advance_version(version)
+            if len(changes) > MOST_CHANGES:
+                raise DocumentError(
+                    f"{self.document.uri} (version {version}): {len(changes):,} changes at once, "
+                    f"and {MOST_CHANGES:,} are followed"
+                )
             for change in changes:
                 self._note_sync(change)
                 delta = self.document.apply(change)

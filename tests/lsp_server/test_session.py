@@ -1,14 +1,15 @@
 """One document with its offers, as the editor's messages come: pure, with times passed in."""
 
+import pytest
 from lsprotocol import types
 from sample_offers import offer
 
 from learner.records import Outcome, SettledBy
 from lsp_server.delta import Position
-from lsp_server.document import Document
+from lsp_server.document import Document, DocumentError
 from lsp_server.ghost import Ghost
 from lsp_server.kept import Tracked
-from lsp_server.session import DEPARTED_QUIET_SECONDS, Session
+from lsp_server.session import DEPARTED_QUIET_SECONDS, MOST_CHANGES, Session
 from lsp_server.shown import Pending
 
 BEGUN = "The tide"
@@ -186,3 +187,25 @@ def test_taken_up_again_by_another_session() -> None:
     [settled] = other.session.settled
     assert (settled.outcome, settled.kept) == (Outcome.EDITED, "One six three, and four are more than all of them.")
     assert Tracked.from_json(state, 0.0).span.offered == "One two three, and four are more than all of them."
+
+
+def test_an_edit_script_without_end_costs_its_document_the_open_offers() -> None:
+    it = Editing("Notes")
+    it.ask("One two.", 5, 5)
+    it.change((5, 5, 0, "One two."))
+    with pytest.raises(DocumentError, match=r"u \(version 3\): 1,000,000 changes at once"):
+        it.change(*[(0, 0, 0, "x")] * 1_000_000)
+    assert it.session.lost
+    assert [(s.outcome, s.settled_by) for s in it.session.settled] == [(Outcome.CENSORED, SettledBy.ERROR)]
+    assert it.session.document.text() == "NotesOne two."
+    assert MOST_CHANGES < 1_000_000
+
+
+def test_a_client_that_only_sends_whole_documents_is_noticed() -> None:
+    it = Editing("Notes")
+    it.session.change(2, [types.TextDocumentContentChangeWholeDocument("Notes.")], 1.0)
+    assert it.session.full_sync
+    it.change((6, 6, 0, "!"))
+    assert not it.session.full_sync
+    it.session.change(4, [types.TextDocumentContentChangeWholeDocument("Notes.")], 3.0)
+    assert not it.session.full_sync
