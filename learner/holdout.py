@@ -1,7 +1,9 @@
-"""Which edits are held out: by a salted hash of the document's lineage, near-duplicates with it, forever.
+"""Which edits are held out: one lineage of documents in every five, chosen by a salted hash, forever.
 
 A document's first appearance decides: a near-duplicate of a known document joins its lineage, any
-other starts one. The decision is a row in the store, so that no later warm start trains on a
+other starts one. Of each five lineages in the order of their appearance one is held out, so that few
+documents have their fifth too: by a hash of each lineage alone 45 documents have fewer than five
+with a chance of one in twenty, and then no adapter can be judged. The decision is a row in the store, so that no later warm start trains on a
 held-out text, however documents are copied, renamed or edited afterwards.
 """
 
@@ -15,8 +17,8 @@ from learner.records import Edit, Prompt
 from learner.sqlite import Database
 from learner.store import Store, insert
 
-SHARE = 0.2
-"""Share of lineages that are held out."""
+BLOCK = 5
+"""Of so many lineages in a row one is held out."""
 SHINGLE_WORDS = 8
 MARKS = 12
 """Smallest shingle hashes kept per document (a bottom-k sketch)."""
@@ -31,10 +33,11 @@ def marks(text: str) -> list[str]:
     return sorted(hashlib.blake2b(s.encode(errors="replace"), digest_size=8).hexdigest() for s in shingles)[:MARKS]
 
 
-def is_held_out(lineage: str, salt: str) -> bool:
-    """Whether a lineage is held out: its salted hash falls into the first fifth."""
-    digest = hashlib.sha256(f"{salt}\0{lineage}".encode(errors="replace")).digest()
-    return int.from_bytes(digest[:8]) / 2**64 < SHARE
+def is_held_out(number: int, salt: str) -> bool:
+    """Whether the lineage that was the `number`th to appear, from 0, is held out."""
+    block, place = divmod(number, BLOCK)
+    digest = hashlib.sha256(f"{salt}\0{block}".encode()).digest()
+    return int.from_bytes(digest[:8]) % BLOCK == place
 
 
 def document_marks(prompt: Prompt) -> list[str]:
@@ -55,11 +58,16 @@ def assign(store: Store, edits: Iterable[Edit]) -> dict[str, bool]:
             if edit.document in known:
                 continue
             own = document_marks(edit.chat)
-            lineage, held = _near_duplicate(db, own) or (edit.document, is_held_out(edit.document, salt))
+            lineage, held = _near_duplicate(db, own) or (edit.document, is_held_out(_lineages(db), salt))
             known[edit.document] = held
             insert(db, "lineages", {"document": edit.document, "lineage": lineage, "held_out": int(held)})
             add_marks(db, lineage, own)
     return known
+
+
+def _lineages(db: Database) -> int:
+    """How many lineages there are."""
+    return int(db.execute("SELECT count(DISTINCT lineage) FROM lineages").fetchone()[0])
 
 
 def add_marks(db: Database, lineage: str, own: list[str]) -> None:

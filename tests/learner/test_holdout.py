@@ -34,22 +34,24 @@ def edits(store: Store, texts: dict[str, str]) -> list[Edit]:
     return made
 
 
-def test_about_a_fifth_of_two_thousand_documents_is_held_out() -> None:
+def test_a_fifth_is_held_out_of_few_documents_and_of_many() -> None:
     rng = Random(3)
     with Store.open(None) as store:
-        held = holdout.assign(store, edits(store, {f"file:///{i}": text(rng) for i in range(2000)}))
-        assert len(held) == 2000
-        assert 0.16 < sum(held.values()) / 2000 < 0.24  # 4.5 standard deviations
-        assert store.read("SELECT count(DISTINCT lineage) FROM lineages") == [(2000,)]
+        some = edits(store, {f"file:///{i}": text(rng) for i in range(500)})
+        for count in (0, 1, 4, 5, 45, 500):
+            held = holdout.assign(store, some[:count])
+            assert len(held) == count
+            assert count // 5 <= sum(held.values()) <= -(-count // 5)
+        assert store.read("SELECT count(DISTINCT lineage) FROM lineages") == [(500,)]
 
 
 def test_the_salt_decides_so_that_no_two_stores_hold_out_the_same() -> None:
-    documents = [f"file:///{i}" for i in range(400)]
-    splits = [[holdout.is_held_out(d, salt) for d in documents] for salt in ("a", "b")]
+    splits = [[holdout.is_held_out(number, salt) for number in range(400)] for salt in ("a", "b")]
     assert splits[0] != splits[1]
-    assert splits[0] == [holdout.is_held_out(d, "a") for d in documents]
-    digest = hashlib.sha256(b"a\0file:///0").digest()
-    assert splits[0][0] == (int.from_bytes(digest[:8]) / 2**64 < 0.2)
+    places = [split.index(True, begin) % 5 for split in splits for begin in range(0, 400, 5)]
+    assert {place: 20 < places.count(place) < 44 for place in range(5)} == dict.fromkeys(range(5), True)
+    digest = hashlib.sha256(b"a\x000").digest()
+    assert splits[0][:5].index(True) == int.from_bytes(digest[:8]) % 5
 
 
 def test_a_decision_stands_for_ever(tmp_path: Path) -> None:
