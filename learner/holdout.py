@@ -3,8 +3,9 @@
 A document's first appearance decides: a near-duplicate of a known document joins its lineage, any
 other starts one. Of each five lineages in the order of their appearance one is held out, so that few
 documents have their fifth too: by a hash of each lineage alone 45 documents have fewer than five
-with a chance of one in twenty, and then no adapter can be judged. The decision is a row in the store, so that no later warm start trains on a
-held-out text, however documents are copied, renamed or edited afterwards.
+with a chance of one in twenty, and then no adapter can be judged. The decision is a row in the store,
+so that no later warm start trains on a held-out text, however documents are copied, renamed or
+edited afterwards.
 """
 
 from __future__ import annotations
@@ -54,20 +55,18 @@ def assign(store: Store, edits: Iterable[Edit]) -> dict[str, bool]:
     salt = store.meta("salt")
     with store.transaction() as db:
         known = {d: bool(h) for d, h in db.execute("SELECT document, held_out FROM lineages")}
+        count = int(db.execute("SELECT count(DISTINCT lineage) FROM lineages").fetchone()[0])
         for edit in edits:
             if edit.document in known:
                 continue
             own = document_marks(edit.chat)
-            lineage, held = _near_duplicate(db, own) or (edit.document, is_held_out(_lineages(db), salt))
+            near = _near_duplicate(db, own)
+            lineage, held = near or (edit.document, is_held_out(count, salt))
+            count += near is None
             known[edit.document] = held
             insert(db, "lineages", {"document": edit.document, "lineage": lineage, "held_out": int(held)})
             add_marks(db, lineage, own)
     return known
-
-
-def _lineages(db: Database) -> int:
-    """How many lineages there are."""
-    return int(db.execute("SELECT count(DISTINCT lineage) FROM lineages").fetchone()[0])
 
 
 def add_marks(db: Database, lineage: str, own: list[str]) -> None:
