@@ -389,6 +389,20 @@ def test_an_offer_that_is_undone_and_offered_anew_is_not_pasted() -> None:
     assert desk.verdict.outcome is Outcome.REJECTED
 
 
+def test_an_offer_within_an_offer() -> None:
+    """What stands where an offer was put is what was kept of it, whoever wrote it; the inner one has its own row."""
+    desk = Desk("a\n", "One is here. Two is there.", "\nb")
+    at, end = desk.document.position(15), desk.document.position(28)
+    delta = desk.document.replace(at, end, "Two has left.")
+    desk.tracker.apply([delta], desk.document, 1.0)
+    inner = Span.placed("Two has left.", delta.new_start, delta.new_end, replaced="Two is there.")
+    desk.tracker.place("inner", inner, 1.0)
+    desk.edit(15, 18, "Three", now=2.0)
+    assert desk.tracker.settle("inner", desk.document) == Verdict(Outcome.EDITED, "Three has left.", 11, 4, 2, 0)
+    found = desk.tracker.settle("o", desk.document)
+    assert (found.outcome, found.kept) == (Outcome.EDITED, "One is here. Three has left.")
+
+
 def test_a_formatter_elsewhere_censors_nothing() -> None:
     desk = Desk("a \n", behind="\n").edit(1, 2, "", machine=True).edit(15, 15, "\n", machine=True)
     assert desk.tracker.settle("o", desk.document).outcome is Outcome.ACCEPTED
