@@ -239,12 +239,16 @@ class Assistant:
         self.drain(session)
 
     def will_save(self, uri: str, reason: types.TextDocumentSaveReason) -> None:
-        """Note whether the save that comes is a person's."""
+        """Note whether the save that comes is a person's, and that a formatter may come before it.
+
+        None comes where the editor saves by itself after a delay, and there people may be typing.
+        """
         session = self.sessions.get(uri)
         if session is not None:
             session.autosave = reason != types.TextDocumentSaveReason.Manual
-            session.machine_until = max(session.machine_until, time.monotonic() + SAVE_SECONDS)
-            session.saving = True
+            if reason != types.TextDocumentSaveReason.AfterDelay:
+                session.machine_until = max(session.machine_until, time.monotonic() + SAVE_SECONDS)
+                session.saving = True
 
     def did_save(self, uri: str) -> None:
         """A person's save settles what has stood for a while."""

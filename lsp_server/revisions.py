@@ -41,7 +41,8 @@ def reflog_of(folder: str) -> Path | None:
             if git.is_dir():
                 return git / "logs" / "HEAD"
             if git.is_file():  # a worktree or a submodule
-                words = git.read_text(encoding="utf-8", errors="replace").strip()
+                with git.open("rb") as file:
+                    words = file.read(TAIL_BYTES).decode("utf-8", "replace").strip()
                 return (place / words.removeprefix("gitdir:").strip()).resolve() / "logs" / "HEAD"
         except OSError:
             return None

@@ -1,7 +1,7 @@
 """Answers of the base at temperature 1, many at once, from the weights that are loaded for training.
 
 The engine answers one person quickly; here nobody waits for a single answer, and a wide batch of the
-same 135M model draws several times as many tokens a second (docs/experiments.md). What is drawn
+same 135M model draws twice as many tokens a second on two cores (docs/experiments.md). What is drawn
 depends on the prompt and its seed alone, not on what else stands in the batch: every answer has
 random numbers of its own.
 """
