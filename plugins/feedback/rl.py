@@ -168,7 +168,7 @@ class RL:
     needs = frozenset({Signal.CANDIDATES})
     teaches = Teaches.COSTS
 
-    def __init__(self, samples: int = 2, beta: float = 0.02, kappa: float = 0.05, seed: int = 0) -> None:
+    def __init__(self, samples: int = 3, beta: float = 0.02, kappa: float = 0.05, seed: int = 0) -> None:
         self.samples = samples
         self.beta = beta
         self.kappa = kappa

@@ -28,7 +28,9 @@ def _quiet():
 
 
 def settings(**changes):
-    return TrainSettings(feedback=("sft",), rank=4, alpha=8, learning_rate=5e-3, **changes)
+    return TrainSettings(
+        feedback=("sft",), **({"batch_size": 4, "rank": 4, "alpha": 8, "learning_rate": 5e-3} | changes)
+    )
 
 
 def prepared(base, some_rows, feedback):
