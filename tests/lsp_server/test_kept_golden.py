@@ -27,16 +27,16 @@ from lsp_server.span import Span
 CASES = sorted(Path(__file__).with_name("golden").glob("*.toml"))
 
 
-def _position(text: str, place: str, encoding: Encoding) -> types.Position:
+def position_of(text: str, place: str, encoding: Encoding) -> types.Position:
     line, char = map(int, place.split(":"))
     start, content, _ = lines_of(text)[line]
     assert start + char <= content, f"{place} lies past the end of its line"
     return types.Position(line=line, character=units(text[start : start + char], encoding))
 
 
-def _change(text: str, place: str, new: str, encoding: Encoding) -> types.TextDocumentContentChangePartial:
+def change_of(text: str, place: str, new: str, encoding: Encoding) -> types.TextDocumentContentChangePartial:
     first, _, last = place.partition("-")
-    start, end = _position(text, first, encoding), _position(text, last or first, encoding)
+    start, end = position_of(text, first, encoding), position_of(text, last or first, encoding)
     return types.TextDocumentContentChangePartial(range=types.Range(start=start, end=end), text=new)
 
 
@@ -64,7 +64,7 @@ def _restarted(tracker: Tracker, document: Document, at: float) -> Tracker:
 def test_story(path: Path, encoding: Encoding) -> None:
     case: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     document = Document("file:///story", case["document"], 1, "plaintext", encoding)
-    delta = document.apply(_change(case["document"], case["place"], case["offer"], encoding))
+    delta = document.apply(change_of(case["document"], case["place"], case["offer"], encoding))
     span = Span.placed(
         case["offer"],
         delta.new_start,
@@ -83,7 +83,7 @@ def test_story(path: Path, encoding: Encoding) -> None:
             tracker.cursor = _cursor(change, tracker)
             settled = dict(tracker.due(at, 60.0, 600.0, occasion)).get("offer")
             continue
-        new = document.apply(_change(document.text(), change["range"], change["text"], encoding))
+        new = document.apply(change_of(document.text(), change["range"], change["text"], encoding))
         if change.get("by") == "restart":
             tracker = _restarted(tracker, document, at)
         else:
