@@ -199,7 +199,7 @@ class Assistant:
             document, workspace_of(self.server.workspace, item.uri), changed_at=time.monotonic(), tells=self._tells
         )
         self.sessions[item.uri] = session
-        self.revisions.look(item.uri)
+        self.revisions.opened(item.uri)
 
         async def resume() -> None:
             for offer_id, state in await self.recorder.orphans(item.uri):
@@ -247,15 +247,13 @@ class Assistant:
         if session is not None:
             session.autosave = reason != types.TextDocumentSaveReason.Manual
             if reason != types.TextDocumentSaveReason.AfterDelay:
-                session.machine_until = max(session.machine_until, time.monotonic() + SAVE_SECONDS)
-                session.saving = True
+                session.saving_until = time.monotonic() + SAVE_SECONDS
 
     def did_save(self, uri: str) -> None:
         """A person's save settles what has stood for a while."""
         session = self.sessions.get(uri)
         if session is not None:
-            if session.saving:
-                session.saving, session.machine_until = False, 0.0
+            session.saving_until = 0.0
             session.saved(time.monotonic(), *self.settle_seconds())
             self.drain(session)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from lsp_server.delta import Delta, Position, advance
+from lsp_server.delta import Delta, advance
 from lsp_server.span import Span
 
 CUT_SECONDS = 60.0
@@ -23,34 +23,24 @@ class Cut:
     at: float
 
 
-def pasted(cut: Cut, inserted: Iterable[tuple[Position, str]], now: float, offered: Iterable[str]) -> Span | None:
-    """The span where the offer was pasted, if it was and that is unambiguous.
+def pasted(cut: Cut, changes: Sequence[Delta], now: float, offered: Iterable[str]) -> Span | None:
+    """The span where the changes of one `didChange` pasted the offer, if they did and that is unambiguous.
 
-    Its text must stand once in what was `inserted`, and not be the text of an offer that is just
-    being made (`offered`): then it was put in anew.
+    Its text must stand once in what they put in, whole after all of them, and not be the text of an
+    offer that is just being made (`offered`): then it was put in anew.
     """
     text = cut.span.text
     if now - cut.at > CUT_SECONDS or len(text.strip()) < CUT_CHARS or any(text in other for other in offered):
         return None
-    places = [(start, new, new.find(text)) for start, new in inserted if text in new]
-    if len(places) != 1 or places[0][1].count(text) != 1:
+    found = [i for i, change in enumerate(changes) if not change.whole and text in change.inserted]
+    if len(found) != 1 or changes[found[0]].inserted.count(text) != 1:
         return None
-    start, new, at = places[0]
-    first, last = advance(start, new, at), advance(start, new, at + len(text))
+    put = changes[found[0]]
+    at = put.inserted.index(text)
+    first, last = (advance(put.new_start, put.inserted, n) for n in (at, at + len(text)))
+    for later in changes[found[0] + 1 :]:
+        if later.end <= first:
+            first, last = later.moved(first), later.moved(last)
+        elif later.start < last:
+            return None
     return replace(cut.span, bounds=(first, first, last, last), before=0, after=0, undone=None)
-
-
-def insertions(changes: Iterable[Delta]) -> tuple[tuple[Position, str], ...]:
-    """What the changes of one `didChange` put in that still stands whole after them, and where it begins."""
-    found: list[tuple[Position, str]] = []
-    for change in changes:
-        standing = []
-        for start, text in found:
-            if change.end <= start:
-                standing.append((change.moved(start), text))
-            elif change.start >= advance(start, text, len(text)):
-                standing.append((start, text))
-        found = standing
-        if change.inserted and not change.whole:
-            found.append((change.new_start, change.inserted))
-    return tuple(found)

@@ -6,12 +6,12 @@ Pure: times are passed in, in seconds on any clock that does not run backwards.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from learner.records import Outcome, SettledBy
-from lsp_server.cut import Cut, insertions, pasted
+from lsp_server.cut import Cut, pasted
 from lsp_server.delta import Delta, Position, Reader
 from lsp_server.frozen import Frozen
 from lsp_server.span import Span
@@ -85,14 +85,18 @@ class Tracked:
     cut: Cut | None = None
     """Set while the offer is gone and may be pasted elsewhere. Not written down: a restart forgets it."""
 
+    def last(self) -> Span | None:
+        """The span as the user left it; None where that cannot be told."""
+        if self.censored:
+            return None
+        return self.span if self.frozen is None else self.frozen.merged(self.span.text)
+
     def judged(self, reader: Reader) -> Verdict:
         """What became of the offer; `reader` reads its document as it stands."""
-        if self.censored:
+        last = self.last()
+        if last is None:
             return CENSORED
-        if self.frozen is None:
-            return verdict(self.span, reader)
-        merged = self.frozen.merged(self.span.text)
-        return CENSORED if merged is None else verdict(merged, _Own(merged))
+        return verdict(last, reader if self.frozen is None else _Own(last))
 
     def to_json(self, now: float) -> str:
         """State for the store. Times are written as ages, since clocks differ between runs."""
@@ -190,7 +194,6 @@ class Tracker:
         """
         changes = tuple(changes)
         hands = tuple(_hand(change, full_sync, machine) for change in changes)
-        inserted = () if machine else insertions(changes)
         texts = tuple(offered)
         for tracked in self.open.values():
             earlier, first = tracked.span, tracked.first_change_at
@@ -198,7 +201,7 @@ class Tracker:
                 _carry(tracked, change, now, hand)
             tracked.span = tracked.span.judged(earlier, reader)
             if tracked.frozen is None:
-                _follow_cut(tracked, Cut(earlier, first, now), inserted, texts)
+                _follow_cut(tracked, Cut(earlier, first, now), changes, texts)
         for change in changes:
             if not machine and not (change.whole and not full_sync):
                 self.cursor = change.new_end
@@ -270,18 +273,17 @@ def _carry(tracked: Tracked, change: Delta, now: float, hand: _Hand) -> None:
             tracked.first_change_at = now
 
 
-def _follow_cut(
-    tracked: Tracked, before: Cut, inserted: Iterable[tuple[Position, str]], offered: Iterable[str]
-) -> None:
+def _follow_cut(tracked: Tracked, before: Cut, changes: Sequence[Delta], offered: Iterable[str]) -> None:
     """Note that an offer was cut out, or go on where it is pasted; `before` is what it was before these changes."""
     if tracked.span.text and tracked.span.undone is None:
         tracked.cut = None
         return
     if before.span.text and before.span.undone is None:
         tracked.cut = before
-    found = tracked.cut and pasted(tracked.cut, inserted, before.at, offered)
-    if tracked.cut is not None and found:
-        tracked.span, tracked.first_change_at = found, tracked.cut.first_change_at
+    cut = tracked.cut
+    found = cut and pasted(cut, changes, before.at, offered)
+    if cut and found:
+        tracked.span, tracked.first_change_at = found, cut.first_change_at
         tracked.touched_at, tracked.cut = before.at, None
 
 

@@ -56,6 +56,11 @@ class Revisions:
         self._assistant = assistant
         self._seen: dict[Path, int] = {}
 
+    def opened(self, uri: str) -> None:
+        """Start from here, with whatever repositories there are now."""
+        reflog_of.cache_clear()
+        self.look(uri)
+
     def look(self, uri: str) -> None:
         """See whether HEAD moved in a document's repository.
 
@@ -71,7 +76,7 @@ class Revisions:
             if _log_of(session.document.uri) != log:
                 continue
             if moved is Moved.SWITCH:
-                session.machine_until, session.saving = at + SWITCH_SECONDS, False
+                session.switched_until = at + SWITCH_SECONDS
             else:
                 session.settle_due(at, *self._assistant.settle_seconds(), SettledBy.COMMIT)
                 self._assistant.drain(session)

@@ -37,10 +37,10 @@ class Session:
     workspace: str
     full_sync: bool = False
     """Whether this client has only ever sent whole documents."""
-    machine_until: float = 0.0
-    """Until when changes are not the user's: a formatter's during a save, a branch's after a switch."""
-    saving: bool = False
-    """Between `willSave` and `didSave`."""
+    saving_until: float = 0.0
+    """Until when changes are a formatter's: between `willSave` and `didSave`."""
+    switched_until: float = 0.0
+    """Until when changes are the editor's, which reads the file again after git switched its contents."""
     tracker: Tracker = field(default_factory=Tracker)
     pending: dict[str, Pending] = field(default_factory=dict)
     ghost: Shown | None = None
@@ -120,9 +120,8 @@ class Session:
         """Carry open offers through changes, the last of which was made just now; then follow what has arrived."""
         texts = [p.text for p in self.pending.values()]
         texts += [] if self.ghost is None else [self.ghost.offer.offered]
-        self.tracker.apply(
-            deltas, self.document, at, full_sync=self.full_sync, machine=at < self.machine_until, offered=texts
-        )
+        machine = at < max(self.saving_until, self.switched_until)
+        self.tracker.apply(deltas, self.document, at, full_sync=self.full_sync, machine=machine, offered=texts)
         self.dirty.update(self.tracker.open)
         self._look_for_pending(at)
         self._look_at_ghost(at)

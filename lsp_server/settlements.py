@@ -14,7 +14,8 @@ def unix(text: str) -> str:
 
 def of_span(offer_id: str, tracked: Tracked, judged: Verdict, by: SettledBy, shown_ms: float | None) -> Settlement:
     """The settlement of an offer that was put in and judged (not censored)."""
-    span = tracked.span if tracked.frozen is None else tracked.frozen.merged(tracked.span.text) or tracked.span
+    span = tracked.last()
+    assert span is not None
     offered, kept = unix(span.offered), None if judged.kept is None else unix(judged.kept)
     surviving = 0
     if judged.outcome is Outcome.ACCEPTED:

@@ -15,7 +15,7 @@ LIMITS = Limits(first_token=600.0, between_tokens=120.0)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: a prompt, under an adapter's version id (None: the base), greedy unless a seed is given.
+    """What is asked: a prompt, under an adapter's version id (None: the base); the answer is greedy.
 
     `logprobs` above 0 asks for the log-probabilities of the answer's tokens.
     """
@@ -23,7 +23,6 @@ class Question:
     prompt: Prompt
     adapter: str | None
     max_tokens: int
-    seed: int | None = None
     logprobs: int = 0
 
 
@@ -57,8 +56,6 @@ async def _ask(
                     question.prompt,
                     adapter=question.adapter,
                     max_tokens=question.max_tokens,
-                    temperature=0.0 if question.seed is None else 1.0,
-                    seed=question.seed,
                     logprobs=question.logprobs,
                 )
             finished += 1

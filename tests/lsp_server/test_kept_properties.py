@@ -93,7 +93,8 @@ def _survives_the_store(span: Span) -> None:
         assert Span.from_json(span.to_json()) == span
 
 
-def _run(before: str, offered: str, behind: str, ghost: bool, steps: list[Step], encoding: Encoding) -> None:
+def _run(before: str, offered: str, behind: str, ghost: bool, steps: list[Step], encoding: Encoding) -> int:
+    """How often span and oracle were compared and found alike."""
     document = Document("file:///x", before + behind, 1, "plaintext", encoding)
     at = len(before)
     if not oracle.nameable(before + behind, at):
@@ -109,6 +110,7 @@ def _run(before: str, offered: str, behind: str, ghost: bool, steps: list[Step],
         second.apply(first, last, text)
         _agree(document, span, second)
         _survives_the_store(span)
+    return 1 + len(steps)
 
 
 CASE = (TEXT, OFFER, TEXT, st.booleans(), st.lists(STEP, min_size=1, max_size=35), st.sampled_from(ENCODINGS))
@@ -122,7 +124,7 @@ LONG = settings(NORMAL, max_examples=6000)
 def test_spans_agree_with_the_oracle(
     before: str, offered: str, behind: str, ghost: bool, steps: list[Step], encoding: Encoding
 ) -> None:
-    _run(before, offered, behind, ghost, steps, encoding)
+    assert _run(before, offered, behind, ghost, steps, encoding) == 1 + len(steps)
 
 
 @pytest.mark.nightly
@@ -132,7 +134,7 @@ def test_spans_agree_with_the_oracle(
 def test_spans_agree_with_the_oracle_at_length(
     before: str, offered: str, behind: str, ghost: bool, steps: list[Step], encoding: Encoding
 ) -> None:
-    _run(before, offered, behind, ghost, steps, encoding)
+    assert _run(before, offered, behind, ghost, steps, encoding) == 1 + len(steps)
 
 
 @settings(NORMAL, max_examples=150)
@@ -153,7 +155,8 @@ def test_a_whole_replacement_becomes_one_delta(old: str, new: str) -> None:
 
 @settings(NORMAL, max_examples=150)
 @given(TEXT, st.lists(STEP, max_size=12), st.sampled_from(ENCODINGS))
-def test_the_mirror_keeps_its_lines_and_positions(text: str, steps: list[Step], encoding: Encoding) -> None:
+def test_the_mirror_keeps_its_lines_and_positions(text: str, steps: list[Step], encoding: Encoding) -> int:
+    """How often span and oracle were compared and found alike."""
     document = Document("file:///x", text, 1, "plaintext", encoding)
     second = oracle.Oracle(text, "", "")
     for step in steps:
@@ -175,7 +178,8 @@ def test_the_mirror_keeps_its_lines_and_positions(text: str, steps: list[Step], 
 
 @settings(NORMAL, max_examples=100)
 @given(st.lists(OFFER, min_size=2, max_size=4), st.lists(STEP, max_size=12), st.sampled_from(ENCODINGS))
-def test_several_offers_in_one_document(offers: list[str], steps: list[Step], encoding: Encoding) -> None:
+def test_several_offers_in_one_document(offers: list[str], steps: list[Step], encoding: Encoding) -> int:
+    """How often span and oracle were compared and found alike."""
     document = Document("file:///x", "", 1, "plaintext", encoding)
     tracker = Tracker()
     second = oracle.Oracle("", offers[0], "")

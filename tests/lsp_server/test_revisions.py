@@ -80,7 +80,7 @@ def test_after_a_switch_changes_are_not_the_users(repository: Path) -> None:
         [session.document.replace(start, session.document.position(9), "slow")],
         session.document,
         1.0,
-        machine=session.machine_until > 0,
+        machine=session.switched_until > 0,
     )
     assert session.tracker.settle("o", session.document).kept == "the quick fox"
     assert not desk.settled
