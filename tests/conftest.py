@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,24 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Paths:
 def tiny_base(tiny_llama: Path, tiny_home: Paths) -> BaseModel:
     """The tiny random Llama as a base model that is set up: trained, converted and served like any other."""
     return setup(str(tiny_llama), tiny_home, lambda words, share: None)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A git repository, and git in it."""
+
+    folder: Path
+
+    def git(self, *words: str) -> None:
+        who = ("-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", "-C", str(self.folder), *who, *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """A fresh repository with one commit on `main`."""
+    made = Repository(tmp_path / "repository")
+    made.folder.mkdir()
+    made.git("init", "-q", "-b", "main")
+    made.git("commit", "-q", "--allow-empty", "-m", "First")
+    return made

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -196,6 +195,12 @@ class Editor:
         """Wait until the server has written down everything that happened before."""
         await self.command("redraft.status")
 
+    async def finished(self, uri: str) -> Edit:
+        """Close a document, and what was recorded of its one offer."""
+        self.close(uri)
+        await self.settled()
+        return self.row(uri)
+
     def raw(self, body: Any) -> None:
         """Send a message that no client library would."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -287,12 +292,3 @@ async def editor(
         if it.process.returncode is None:
             it.process.kill()
         await client.stop()
-
-
-async def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
-    """Poll for something that another process does."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        await asyncio.sleep(0.02)
-    return found

@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from editor_client import Editor, editor, plain, until
+from editor_client import Editor, editor, plain
 from host_arms import write_adapter
+from polling import until_async
 
 from learner import registry
 from learner.launch import read_host_file
@@ -56,7 +57,7 @@ async def test_arms_are_chosen_and_recorded_and_a_promotion_is_seen_at_once(
         assert (first.arm, first.adapter_version, first.propensity, first.bandit) == ("base", None, 1.0, "ucb")
 
         publish(own, prepared_base, "sft", 1, AdapterState.SERVING)
-        await until(lambda: read_host_file_adapters(own) == ["sft-1"], "the host has it", 40)
+        await until_async(lambda: read_host_file_adapters(own) == ["sft-1"], "the host has it", 40)
         seen = [it.row(await one(it, number)) for number in range(1, 4)]
         status = await it.command("redraft.status")
         assert status["arms"] == ["base", "sft-1"]
@@ -72,7 +73,7 @@ async def test_arms_are_chosen_and_recorded_and_a_promotion_is_seen_at_once(
 
         # a new version: the next request has the new arm, and none fails
         publish(own, prepared_base, "sft", 2, AdapterState.SERVING)
-        await until(lambda: read_host_file_adapters(own) == ["sft-2"], "the host has the new one", 40)
+        await until_async(lambda: read_host_file_adapters(own) == ["sft-2"], "the host has the new one", 40)
         rows = [it.row(await one(it, number)) for number in range(10, 13)]
         assert "sft-2" in {row.adapter_version for row in rows}
         assert "sft-1" not in {row.adapter_version for row in rows}

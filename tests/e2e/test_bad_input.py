@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from editor_client import Editor, editor, until, wire
+from editor_client import Editor, editor, wire
 from lsprotocol import types
+from polling import until_async
 from pygls.exceptions import JsonRpcException
 from scripted import scripted
 
@@ -218,7 +219,7 @@ async def test_the_order_of_answer_and_change_does_not_matter(bare: Path, change
             it.answer = answer
             assert (await it.draft(uri, NOTES))["applied"]
             assert (it.edits[-1].edit.document_changes is not None) is changes
-            await until(lambda uri=uri: "Well said." in it.texts[uri], "the change")
+            await until_async(lambda uri=uri: "Well said." in it.texts[uri], "the change")
             it.replace(uri, "Well", "Better")
             it.close(uri)
             await it.settled()
@@ -251,9 +252,9 @@ async def test_a_locked_database(bare: Path) -> None:
         assert "was locked by another process" in words
         lock.execute("ROLLBACK")
         lock.close()
-        await until(lambda: it.row(U).outcome == "accepted", "the outcome that was held")
+        await until_async(lambda: it.row(U).outcome == "accepted", "the outcome that was held")
         await it.settled()
-        await until(lambda: it.said[1:] == ["Redraft records again."], "the good news")
+        await until_async(lambda: it.said[1:] == ["Redraft records again."], "the good news")
         await works(it)
         assert len(it.rows()) == 2
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from editor_client import Editor, editor, plain, until, wire
+from editor_client import Editor, editor, plain, wire
 from lsprotocol import types
+from polling import until_async
 from pygls.exceptions import JsonRpcException
 from scripted import scripted
 
@@ -35,7 +36,7 @@ async def test_cancel_request(bare: Path) -> None:
         it.open(U, NOTES)
         identifier, answer = begin(it, "progress-1")
         await asyncio.wait_for(script.asked.wait(), 20)
-        await until(lambda: len(it.client.progress_reports["progress-1"]) >= 2, "a report of progress")
+        await until_async(lambda: len(it.client.progress_reports["progress-1"]) >= 2, "a report of progress")
         it.client.cancel_request(types.CancelParams(id=identifier))
         assert (await refused(answer)).code == types.LSPErrorCodes.RequestCancelled
         await asyncio.wait_for(script.left.wait(), 5)
@@ -66,7 +67,7 @@ async def test_cancel_by_the_progress_button_of_a_token_that_the_server_made(bar
         it.client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams(token=token))
         await refused(answer)
         await asyncio.wait_for(script.left.wait(), 5)
-        await until(lambda: it.client.progress_reports[token][-1].message == "stopped", "the end")
+        await until_async(lambda: it.client.progress_reports[token][-1].message == "stopped", "the end")
         await it.settled()
         assert (it.rows(), it.edits, it.texts[U]) == ([], [], NOTES)
 

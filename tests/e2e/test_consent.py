@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from editor_client import editor, rows, until, wire
+from editor_client import editor, rows, wire
+from polling import until_async
 from pygls.exceptions import JsonRpcException
 from scripted import scripted
 
@@ -63,9 +64,7 @@ async def test_consent_by_the_command_line_and_its_withdrawal(bare: Path) -> Non
         assert it.row(U).consent_version == 1
         await learner(bare, "consent", "no")
         it.replace(U, script.text, "Private words.")
-        it.close(U)
-        await it.settled()
-        row = it.row(U)
+        row = await it.finished(U)
         assert (row.outcome, row.settled_by, row.kept) == ("censored", "gate", None)
         assert b"Private words" not in b"".join(path.read_bytes() for path in bare.glob("edits.db*"))
         it.open(U, NOTES)
@@ -155,12 +154,10 @@ async def test_a_workspace_that_changes_its_mind(bare: Path) -> None:
 
 
 async def until_recording(it: Any, recorded: bool) -> None:
-    import time
+    async def says_so() -> bool:
+        return (await it.command("redraft.status"))["recording"] is recorded
 
-    deadline = time.monotonic() + 10
-    while (await it.command("redraft.status"))["recording"] is not recorded:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
+    await until_async(says_so, f"recording is {recorded}")
 
 
 async def test_pause_and_resume(bare: Path) -> None:
@@ -245,9 +242,7 @@ async def test_excluded_files_and_secrets(bare: Path, tmp_path: Path) -> None:
         body = {"uri": U, "range": wire(it.find(U, NOTES)), "instruction": "Make this shorter."}
         made = await it.command("redraft.rewrite", body)
         it.replace(U, made["text"], secret.replace("token", "password"))
-        it.close(U)
-        await it.settled()
-        row = it.row(U)
+        row = await it.finished(U)
         assert (row.outcome, row.settled_by, row.kept) == ("censored", "gate", None)
     written = b"".join(path.read_bytes() for path in bare.glob("edits.db*"))
     assert b"ghp_" not in written
@@ -263,4 +258,4 @@ async def test_a_secret_beside_ghost_text_is_blacked_out(bare: Path) -> None:
         assert secret not in row.prompt
         assert script.host is not None
         assert secret.encode() not in b"".join(body for _, _, body in script.host.asked)
-        await until(lambda: it.rows(), "recorded all the same")
+        await until_async(lambda: it.rows(), "recorded all the same")

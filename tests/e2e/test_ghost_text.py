@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from editor_client import Editor, editor, plain, until
+from editor_client import Editor, editor, plain
 from lsprotocol import types
+from polling import until_async
 
 from learner.store import Store
 
@@ -256,4 +257,4 @@ async def test_a_newer_request_takes_the_place_of_an_older(home: Path) -> None:
         older, newer = await asyncio.gather(it.inline(U), it.inline(U))
         assert older is None
         assert newer is not None
-        await until(lambda: len(it.rows()) == 1, "one offer is recorded")
+        await until_async(lambda: len(it.rows()) == 1, "one offer is recorded")

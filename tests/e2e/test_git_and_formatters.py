@@ -1,33 +1,20 @@
 """What others than the user do to an offer, through the real server: git, formatters, moved lines, renames."""
 
-import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from editor_client import editor, until
+from editor_client import editor
 from lsprotocol import types
+from polling import until_async
 
 pytestmark = pytest.mark.model
 NOTES = "Sales rose 4 percent in May. Two stores opened. Returns fell a little."
 RECORD = {"record": True, "settle": {"quietSeconds": 1000, "limitSeconds": 1000}}
-WHO = ("-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
 
 
-def git(folder: Path, *words: str) -> None:
-    subprocess.run(["git", "-C", str(folder), *WHO, *words], check=True, capture_output=True)
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    git(folder, "init", "-q", "-b", "main")
-    git(folder, "commit", "-q", "--allow-empty", "-m", "First")
-    return folder
-
-
-async def test_a_commit_settles(home: Path, repository: Path) -> None:
-    uri = (repository / "a.md").as_uri()
+async def test_a_commit_settles(home: Path, repository: Any) -> None:
+    uri = (repository.folder / "a.md").as_uri()
     async with editor(home, RECORD) as it:
         it.open(uri, f"{NOTES}\n")
         made = await it.rewrite(uri, NOTES)
@@ -35,23 +22,21 @@ async def test_a_commit_settles(home: Path, repository: Path) -> None:
         it.replace(uri, made["text"], made["text"].replace(first, "Now", 1))
         await it.settled()
         assert it.row(uri).outcome is None
-        git(repository, "commit", "-q", "--allow-empty", "-m", "Second")
-        await until(lambda: it.row(uri).outcome, "the commit settles it")
+        repository.git("commit", "-q", "--allow-empty", "-m", "Second")
+        await until_async(lambda: it.row(uri).outcome, "the commit settles it")
         row = it.row(uri)
     assert (row.outcome, row.settled_by, row.kept) == ("edited", "commit", made["text"].replace(first, "Now", 1))
 
 
-async def test_another_branch_is_not_the_users_edit(home: Path, repository: Path) -> None:
-    uri = (repository / "a.md").as_uri()
+async def test_another_branch_is_not_the_users_edit(home: Path, repository: Any) -> None:
+    uri = (repository.folder / "a.md").as_uri()
     async with editor(home, RECORD) as it:
         it.open(uri, f"{NOTES}\n")
         made = await it.rewrite(uri, NOTES)
         await it.settled()
-        git(repository, "checkout", "-q", "-b", "other")
+        repository.git("checkout", "-q", "-b", "other")
         it.replace(uri, made["text"], "Another branch says something else here.")
-        it.close(uri)
-        await it.settled()
-        row = it.row(uri)
+        row = await it.finished(uri)
     assert (row.outcome, row.kept) == ("accepted", made["text"])
 
 
@@ -68,9 +53,7 @@ async def test_a_formatter_at_a_save_is_not_the_users_edit(home: Path) -> None:
         it.client.text_document_did_save(types.DidSaveTextDocumentParams(text_document=document))
         first = made["text"].split(" ")[0]
         it.change(uri, it.range(uri, 0, len(first)), "Now")
-        it.close(uri)
-        await it.settled()
-        row = it.row(uri)
+        row = await it.finished(uri)
     assert (row.outcome, row.kept) == ("edited", "Now" + made["text"].removeprefix(first))
 
 
@@ -82,9 +65,7 @@ async def test_an_offer_that_is_cut_and_pasted_is_followed(home: Path) -> None:
         it.replace(uri, f"{made['text']}\n\n", "")
         it.append(uri, f"\n{made['text']}\n")
         it.append(uri, "\nMore.\n")
-        it.close(uri)
-        await it.settled()
-        row = it.row(uri)
+        row = await it.finished(uri)
     assert (row.outcome, row.kept, row.cost) == ("accepted", made["text"], 0.0)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from editor_client import editor, rows, until
+from editor_client import editor, rows
+from polling import until_async
 from scripted import scripted
 
 from learner.store import Store
@@ -56,9 +57,7 @@ async def test_killed_and_opened_again(bare: Path) -> None:
                 await it.settled()
                 if name == "changed-later":
                     it.replace(uri, "Thursday", "Friday")
-                it.close(uri)
-                await it.settled()
-                row = it.row(uri)
+                row = await it.finished(uri)
                 assert (row.outcome, row.kept, row.settled_by) == (outcome, kept, by), name
                 assert (row.offered, row.propensity, row.arm) == (ANSWER, 1.0, "base")
 
@@ -96,7 +95,7 @@ async def test_however_a_server_ends_open_offers_are_taken_up_again(bare: Path, 
             else:
                 await it.settled()
                 it.process.terminate()
-            await until(lambda: it.process.returncode is not None, "the end of the server")
+            await until_async(lambda: it.process.returncode is not None, "the end of the server")
             assert it.process.returncode == (0 if how == "shutdown" else 1)
             text = it.texts[U]
         [state] = states(bare)
@@ -104,9 +103,7 @@ async def test_however_a_server_ends_open_offers_are_taken_up_again(bare: Path, 
         async with editor(bare, script.options) as it:
             it.open(U, text)
             await it.settled()
-            it.close(U)
-            await it.settled()
-            row = it.row(U)
+            row = await it.finished(U)
     assert (row.offer_id, row.outcome) == (made["offerId"], "edited")
     assert row.kept == ANSWER.replace("Thursday", "Friday")
 

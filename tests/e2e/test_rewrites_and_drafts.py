@@ -1,12 +1,12 @@
 """The real server and the real model: rewrites and drafts, from the request to the row in the store."""
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
 from editor_client import editor, plain, wire
 from lsprotocol import types
+from polling import until_async
 
 from learner.cost import cost, cost_max
 from learner.prompt import DRAFT_KINDS
@@ -24,9 +24,7 @@ async def test_rewrite_put_in_and_left_alone(home: Path) -> None:
         assert made["applied"]
         assert made["recorded"]
         assert it.texts[U] == f"# Report\n\n{made['text']}\n\nEnd.\n"
-        it.close(U)
-        await it.settled()
-        row = it.row(U)
+        row = await it.finished(U)
     assert (row.offer_id, row.outcome, row.settled_by) == (made["offerId"], "accepted", "close")
     assert row.kept == row.offered == made["text"]
     assert (row.cost, row.cost_max) == (0.0, 0.0)
@@ -55,9 +53,7 @@ async def test_a_code_action_runs_as_it_was_offered(home: Path) -> None:
         chosen = actions[1]["command"]
         assert chosen["command"] == "redraft.rewrite"
         made = await it.command(chosen["command"], chosen["arguments"][0])
-        it.close(U)
-        await it.settled()
-        row = it.row(U)
+        row = await it.finished(U)
         assert (row.task, row.outcome, row.offer_id) == ("rewrite", "accepted", made["offerId"])
         it.open(U, NOTES + "\n")
         params["context"] = {"diagnostics": [], "only": ["quickfix"]}
@@ -86,9 +82,7 @@ async def test_draft_edited_saved_and_closed(home: Path) -> None:
         it.save(U)  # within ten seconds of acceptance: settles nothing
         await it.settled()
         assert it.row(U).outcome is None
-        it.close(U)
-        await it.settled()
-        row = it.row(U)
+        row = await it.finished(U)
     kept = f"Well {rest}"
     assert (row.task, row.outcome, row.settled_by) == ("draft", "edited", "close")
     assert (row.offered, row.kept) == (text, kept)
@@ -123,9 +117,7 @@ async def test_commit_message_goes_on_top(home: Path) -> None:
         it.open(U, comments, "git-commit")
         made = await it.draft(U, "modified: area.py", "commit")
         assert it.texts[U] == made["text"] + "\n" + comments
-        it.close(U)
-        await it.settled()
-        row = it.row(U)
+        row = await it.finished(U)
     assert (row.outcome, row.kept) == ("accepted", made["text"])
 
 
@@ -137,9 +129,7 @@ async def test_windows_line_ends(home: Path) -> None:
         assert "\r" not in made["text"]
         windows = made["text"].replace("\n", "\r\n")
         assert it.texts[U] == f"{notes}\r\n\r\n{windows}\r\n"
-        it.close(U)
-        await it.settled()
-        row = it.row(U)
+        row = await it.finished(U)
     assert (row.outcome, row.kept, row.offered) == ("accepted", made["text"], made["text"])
     assert "\r" not in row.chat.messages[1].content
 
@@ -150,9 +140,7 @@ async def test_undo_right_after_a_rewrite_rejects_it(home: Path) -> None:
         made = await it.rewrite(U, NOTES)
         it.replace(U, made["text"], NOTES)
         it.append(U, " And more was written.")
-        it.close(U)
-        await it.settled()
-        row = it.row(U)
+        row = await it.finished(U)
     assert (row.outcome, row.settled_by, row.kept) == ("rejected", "undo", None)
     assert (row.cost, row.cost_max) == (1.0, 1.0)
 
@@ -165,13 +153,14 @@ async def test_what_settles(home: Path) -> None:
             it.open(uri, f"{NOTES}\n\nB.\n\n\n\nC.\n")
             made = await it.rewrite(uri, NOTES)
             it.append(uri, "The cursor is here now.")
-            deadline = time.monotonic() + 40
-            while it.row(uri).outcome is None:
-                assert time.monotonic() < deadline, "nothing settled"
+
+            def settled() -> bool:
                 if how == "save":
                     it.save(uri, types.TextDocumentSaveReason.AfterDelay)
                     it.save(uri)
-                await asyncio.sleep(0.1)
+                return it.row(uri).outcome is not None
+
+            await until_async(settled, "something settles", 40)
             row = it.row(uri)
             assert (row.outcome, row.settled_by, row.kept) == ("accepted", how, made["text"])
 

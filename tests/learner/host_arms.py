@@ -1,8 +1,5 @@
 """Real arms for host tests: the packaged SmolLM2 with random adapters that change its greedy text."""
 
-import asyncio
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -59,18 +56,3 @@ def make_arms(folder: Path) -> ArmSet:
             "plain-1": write_adapter(folder / "adapters" / "plain-1.gguf", 3, 1.0, activated=False),
         },
     )
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Poll for a condition of another process."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
-
-
-async def until_async(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        await asyncio.sleep(0.02)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from cli_calls import add_adapter, call, command, edits_file, environment, run, said, some_edits
-from host_arms import until
+from polling import until
 
 from learner import migrations, registry
 from learner.adapter_files import CONFIG, GGUF, ORIGIN, WEIGHTS, adapter_sha256
@@ -249,7 +249,7 @@ def test_a_training_that_is_interrupted(
             seen[:] = [run.status for run in registry.runs(store)]
         return seen == ["running"]
 
-    until(begun, 60, "a run is recorded")
+    until(begun, "a run is recorded", 60)
     process.send_signal(sent)
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

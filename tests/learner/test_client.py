@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from host_arms import QUESTION, STORY, make_arms, until_async
+from host_arms import QUESTION, STORY, make_arms
+from polling import until_async
 
 from learner.armset import start_engine
 from learner.client import Generation, HostClient
@@ -221,7 +222,7 @@ async def test_cancelling_stops_the_engine(client: HostClient, engine: Engine) -
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await until_async(lambda: (now := engine.activity()) is not None and now.busy == 0, 5, "the slot is free")
+    await until_async(lambda: (now := engine.activity()) is not None and now.busy == 0, "the slot is free", 5)
     after = engine.activity()
     assert after is not None
     assert after.total - before.total < 500, "it did not write the story to its end"

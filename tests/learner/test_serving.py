@@ -1,19 +1,20 @@
 """The model host as a process: started on demand, one per user, reloaded, killed, frozen, idle, stopped."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import pytest
-from host_arms import QUESTION, STORY, make_arms, until, until_async
+from host_arms import QUESTION, STORY, make_arms
+from polling import until, until_async
 
 from learner.client import Endpoint, HostClient
 from learner.config import Config, HostConfig, Paths
@@ -142,7 +143,7 @@ async def test_after_kill_9_the_next_host_takes_over(home: Home) -> None:
     host = psutil.Process(home.host().pid)
     (engine,) = host.children()
     host.kill()
-    await until_async(lambda: not engine.is_running(), 10, "the engine does not outlive its host")
+    await until_async(lambda: not engine.is_running(), "the engine does not outlive its host", 10)
     assert first.socket is not None
     assert first.socket.exists(), "a stale socket is left"
     assert home.paths.host_file.exists()
@@ -165,7 +166,7 @@ async def test_a_killed_engine_is_replaced(home: Home) -> None:
         engine.kill()
         with pytest.raises(HostUnavailableError):
             await task
-    await until_async(lambda: home.host().generation == 2, 15, "another engine")
+    await until_async(lambda: home.host().generation == 2, "another engine", 15)
     assert await text(await home.ensure())
     assert "ended by itself" in home.log
 
@@ -182,15 +183,15 @@ async def test_a_frozen_host_is_replaced(home: Home) -> None:
     assert not host.is_running()
     assert await text(second)
     engine.resume()
-    await until_async(lambda: not engine.is_running(), 10, "the frozen engine ends when it wakes")
+    await until_async(lambda: not engine.is_running(), "the frozen engine ends when it wakes", 10)
 
 
 async def test_idle_exit_leaves_nothing(home: Home) -> None:
     home.idle_minutes = 0.03
     await home.ensure()
     pid = home.host().pid
-    await until_async(lambda: not psutil.pid_exists(pid) or published(home.paths) is None, 15, "idle exit")
-    await until_async(lambda: not home.paths.host_file.exists() and home.sockets() == [], 10, "tidied up")
+    await until_async(lambda: not psutil.pid_exists(pid) or published(home.paths) is None, "idle exit", 15)
+    await until_async(lambda: not home.paths.host_file.exists() and home.sockets() == [], "tidied up", 10)
     assert "idle for" in home.log
     assert await text(await home.ensure()), "and it is started again on demand"
 
@@ -215,13 +216,13 @@ async def test_reload_fails_no_request_in_flight(home: Home, arms: ArmSet) -> No
         await begun.wait()
         home.write(one_adapter(arms, "a-1", "b-1"))
         os.kill(home.host().pid, signal.SIGHUP)
-        await until_async(lambda: home.host().generation == 2, 15, "a new engine")
+        await until_async(lambda: home.host().generation == 2, "a new engine", 15)
         second = await home.ensure()
         assert second.socket != first.socket
         assert await text(second, "b-1")
         assert (await task).completion_tokens > 0
         assert (await client.generate(QUESTION, adapter="a-1", max_tokens=2)).adapter == "a-1"
-    await until_async(lambda: len(home.sockets()) == 1, 20, "the old engine has left")
+    await until_async(lambda: len(home.sockets()) == 1, "the old engine has left", 20)
     assert await text(second, "b-1")
 
 
@@ -242,13 +243,13 @@ async def test_whatever_goes_wrong_later_the_old_set_goes_on(home: Home, arms: A
     home.write(one_adapter(arms, "a-1"))
     endpoint = await home.ensure()
     home.arms_file.write_text("{")
-    await until_async(lambda: "goes on with what it serves: no base model" in home.log, 10, "the complaint")
+    await until_async(lambda: "goes on with what it serves: no base model" in home.log, "the complaint", 10)
     home.write(replace(one_adapter(arms, "b-1"), gguf=home.folder / "no-such.gguf"))
-    await until_async(lambda: home.log.count("goes on with what it serves") == 2, 15, "the second complaint")
+    await until_async(lambda: home.log.count("goes on with what it serves") == 2, "the second complaint", 15)
     assert published(home.paths) == endpoint
     assert await text(endpoint, "a-1")
     home.write(one_adapter(arms, "b-1"))
-    await until_async(lambda: home.host().adapters == ["b-1"], 15, "the mended set")
+    await until_async(lambda: home.host().adapters == ["b-1"], "the mended set", 15)
 
 
 async def test_a_host_that_cannot_start_says_why_and_is_not_tried_at_once_again(home: Home) -> None:
@@ -267,15 +268,13 @@ async def test_a_failed_start_is_tried_again_after_a_while(home: Home, arms: Arm
     with pytest.raises(HostUnavailableError):
         await home.ensure()
     home.write(arms)
-    deadline = time.monotonic() + 15
-    while True:
-        try:
-            endpoint = await home.ensure()
-            break
-        except HostUnavailableError:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.1)
-    assert await text(endpoint)
+
+    async def served() -> Endpoint | None:
+        with contextlib.suppress(HostUnavailableError):
+            return await home.ensure()
+        return None
+
+    assert await text(await until_async(served, "another try", 15))
     assert not (home.paths.runtime / "host-failed.json").exists()
 
 
@@ -288,7 +287,7 @@ async def test_a_host_by_url_starts_nothing(home: Home) -> None:
 @POSIX
 def test_sigterm_is_a_clean_exit(home: Home) -> None:
     with subprocess.Popen(home.command, stderr=subprocess.PIPE) as process:
-        until(lambda: home.paths.host_file.exists(), 20, "serving")
+        until(lambda: home.paths.host_file.exists(), "serving", 20)
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert not home.paths.host_file.exists()

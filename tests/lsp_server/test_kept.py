@@ -3,60 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from lsprotocol import types
+from desk import OFFER, Desk
 
 from learner.records import Outcome, SettledBy
 from lsp_server.delta import Delta, Position
-from lsp_server.document import Document
-from lsp_server.frozen import Frozen
-from lsp_server.kept import CENSORED, Tracked, Tracker, Verdict, due, verdict
-from lsp_server.reanchor import reanchor, resumed
+from lsp_server.kept import Verdict, due
 from lsp_server.segments import Inserted, Kept
 from lsp_server.span import Span
-
-OFFER = "the quick fox"
-
-
-class Desk:
-    """A document, an offer in it, and offsets instead of positions."""
-
-    def __init__(
-        self,
-        before: str = "",
-        offer: str = OFFER,
-        behind: str = "",
-        replaced: str = "",
-        ghost: bool = False,
-        **put: int,
-    ) -> None:
-        self.document = Document("file:///a", before + replaced + behind, 1, "plaintext", "utf-32")
-        at = self.document.position(len(before))
-        end = self.document.position(len(before) + len(replaced))
-        shown = offer[: put.get("taken")]
-        delta = self.document.replace(at, end, shown)
-        span = Span.placed(offer, delta.new_start, delta.new_end, replaced=replaced, ghost=ghost, **put)
-        self.tracker = Tracker()
-        self.tracker.place("o", span, now=0.0)
-
-    def edit(self, start: int, end: int, text: str, now: float = 1.0, **flags: bool) -> Desk:
-        places = self.document.position(start), self.document.position(end)
-        self.tracker.apply([self.document.replace(*places, text)], self.document, now, **flags)
-        return self
-
-    def whole(self, text: str, **flags: bool) -> Desk:
-        delta = self.document.apply(types.TextDocumentContentChangeWholeDocument(text=text))
-        self.tracker.apply([delta], self.document, 1.0, **flags)
-        return self
-
-    @property
-    def tracked(self) -> Tracked:
-        return self.tracker.open["o"]
-
-    @property
-    def verdict(self) -> Verdict:
-        return verdict(self.tracked.span, self.document)
 
 
 def test_left_alone_is_accepted() -> None:
@@ -284,111 +237,6 @@ def test_the_first_change_is_timed() -> None:
     assert desk.edit(0, 1, "T", now=4.0).edit(1, 2, "H", now=5.0).tracked.first_change_at == 4.0
 
 
-# --- changes that are not the user's ----------------------------------------------------------
-
-
-def test_what_stood_before_a_formatter_is_what_the_user_kept() -> None:
-    desk = Desk(behind="\n").edit(3, 4, "  ", machine=True)
-    assert desk.tracker.settle("o", desk.document) == Verdict(Outcome.ACCEPTED, OFFER, 13, 0, 0, 0)
-    desk = Desk(behind="\n").edit(0, 1, "T").edit(3, 4, "  ", machine=True).edit(6, 6, " ", machine=True)
-    assert desk.tracker.settle("o", desk.document) == Verdict(Outcome.EDITED, "The quick fox", 12, 1, 1, 0)
-
-
-def test_what_the_user_changes_after_a_formatter_counts_and_the_formatter_does_not() -> None:
-    desk = Desk(behind="\n").edit(3, 4, "  ", machine=True).edit(0, 0, "    ", machine=True).edit(4, 5, "T")
-    assert desk.tracker.settle("o", desk.document) == Verdict(Outcome.EDITED, "The quick fox", 12, 1, 1, 0)
-
-
-def test_after_another_branch_a_change_of_the_users_cannot_be_told_apart() -> None:
-    desk = Desk(behind="\n").edit(4, 9, "slow", machine=True).edit(0, 1, "T")
-    assert desk.tracker.settle("o", desk.document) == CENSORED
-
-
-def test_an_offer_that_is_deleted_after_a_formatter_is_rejected() -> None:
-    desk = Desk(behind="\n").edit(3, 4, "  ", machine=True).edit(0, 14, "")
-    assert desk.tracker.settle("o", desk.document).outcome is Outcome.REJECTED
-
-
-@given(
-    st.lists(st.sampled_from(["ab", "x", "é", "🍕", "done."]), min_size=2, max_size=12),
-    st.lists(st.sampled_from([" ", "  ", "\n", "\t"]), min_size=12, max_size=12),
-    st.data(),
-)
-def test_changes_after_a_formatter_are_made_in_the_users_own_text(
-    words: list[str], spaces: list[str], data: st.DataObject
-) -> None:
-    own = " ".join(words)
-    formatted = "".join(f"{space}{word}" for space, word in zip(spaces, words, strict=False))
-    number = data.draw(st.integers(0, len(words) - 1))
-    changed = [*words[:number], "NEW", *words[number + 1 :]]
-    now = "".join(f"{space}{word}" for space, word in zip(spaces, changed, strict=False))
-    merged = Frozen(Span.placed(own, Position(0, 0)), formatted).merged(now)
-    assert merged is not None
-    assert merged.text == " ".join(changed)
-
-
-def test_a_rewrite_that_was_put_back_before_the_formatter_is_rejected() -> None:
-    desk = Desk("x\n", behind="\n", replaced="as it was").edit(2, 15, "as it was").edit(4, 5, "  ", machine=True)
-    assert desk.tracker.settle("o", desk.document).outcome is Outcome.REJECTED
-
-
-def test_what_was_kept_before_a_formatter_survives_the_store() -> None:
-    desk = Desk(behind="\n").edit(0, 1, "T").edit(3, 4, "  ", machine=True)
-    again = Tracked.from_json(desk.tracked.to_json(now=2.0), now=2.0)
-    assert again.judged(desk.document) == Verdict(Outcome.EDITED, "The quick fox", 12, 1, 1, 0)
-
-
-# --- cut and pasted ----------------------------------------------------------------------------
-
-
-def test_an_offer_that_is_cut_and_pasted_goes_on_there() -> None:
-    desk = Desk("a\n", behind="\nb\nc").edit(2, 16, "").edit(3, 3, "\n>> " + OFFER + "\n")
-    assert desk.verdict == Verdict(Outcome.ACCEPTED, OFFER, 13, 0, 0, 0)
-    assert desk.tracked.first_change_at is None
-    assert desk.edit(7, 8, "T", now=9.0).verdict == Verdict(Outcome.EDITED, "The quick fox", 12, 1, 1, 0)
-    assert desk.tracked.first_change_at == 9.0
-
-
-def test_what_was_changed_before_the_cut_is_pasted_along() -> None:
-    desk = Desk("a\n", behind="\nb").edit(2, 3, "T").edit(2, 16, "").edit(0, 0, "The quick fox\n")
-    assert desk.verdict == Verdict(Outcome.EDITED, "The quick fox", 12, 1, 1, 0)
-
-
-@pytest.mark.parametrize("down", [True, False])
-def test_a_line_that_is_moved_in_one_go_is_followed(down: bool) -> None:
-    desk = Desk("a\n", behind="\nb\n")
-    # first the lower place, as editors send it
-    edits = [(18, 18, OFFER + "\n"), (2, 16, "")] if down else [(2, 16, ""), (0, 0, OFFER + "\n")]
-    deltas = [desk.document.replace(desk.document.position(a), desk.document.position(b), t) for a, b, t in edits]
-    desk.tracker.apply(deltas, desk.document, 1.0)
-    assert desk.verdict == Verdict(Outcome.ACCEPTED, OFFER, 13, 0, 0, 0)
-    assert desk.tracked.span.start == Position(2 if down else 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("paste", "now"),
-    [
-        (OFFER[:-1], 2.0),  # not all of it
-        (OFFER + OFFER, 2.0),  # which of them?
-        (OFFER, 62.0),  # long after
-    ],
-)
-def test_a_cut_is_not_followed_to_where_it_cannot_be_told(paste: str, now: float) -> None:
-    desk = Desk("a\n", behind="\nb").edit(2, 15, "").edit(0, 0, paste, now=now)
-    assert desk.verdict.outcome is Outcome.REJECTED
-
-
-def test_a_short_text_is_not_followed() -> None:
-    assert Desk("a\n", "it is", "\nb").edit(2, 7, "").edit(0, 0, "it is").verdict.outcome is Outcome.REJECTED
-
-
-def test_an_offer_that_is_undone_and_offered_anew_is_not_pasted() -> None:
-    desk = Desk("a\n", behind="\nb").edit(2, 15, "")
-    places = desk.document.position(0), desk.document.position(0)
-    desk.tracker.apply([desk.document.replace(*places, OFFER)], desk.document, 2.0, offered=[OFFER])
-    assert desk.verdict.outcome is Outcome.REJECTED
-
-
 def test_an_offer_within_an_offer() -> None:
     """What stands where an offer was put is what was kept of it, whoever wrote it; the inner one has its own row."""
     desk = Desk("a\n", "One is here. Two is there.", "\nb")
@@ -401,103 +249,6 @@ def test_an_offer_within_an_offer() -> None:
     assert desk.tracker.settle("inner", desk.document) == Verdict(Outcome.EDITED, "Three has left.", 11, 4, 2, 0)
     found = desk.tracker.settle("o", desk.document)
     assert (found.outcome, found.kept) == (Outcome.EDITED, "One is here. Three has left.")
-
-
-def test_a_formatter_elsewhere_censors_nothing() -> None:
-    desk = Desk("a \n", behind="\n").edit(1, 2, "", machine=True).edit(15, 15, "\n", machine=True)
-    assert desk.tracker.settle("o", desk.document).outcome is Outcome.ACCEPTED
-
-
-def test_a_whole_replacement_by_a_client_that_can_send_ranges_is_not_the_users() -> None:
-    desk = Desk("a\n").whole("A\nthe Quick fox")
-    assert desk.tracker.settle("o", desk.document).outcome is Outcome.ACCEPTED
-
-
-def test_a_whole_replacement_elsewhere_only_moves_it() -> None:
-    desk = Desk("a\n").whole("a\nb\n" + OFFER)
-    assert not desk.tracked.censored
-    assert desk.tracked.span.start == Position(2, 0)
-
-
-def test_a_client_of_whole_documents_edits_by_small_replacements() -> None:
-    desk = Desk("a\n").whole("a\nthe Quick fox", full_sync=True)
-    assert desk.verdict == Verdict(Outcome.EDITED, "the Quick fox", 12, 1, 1, 0)
-    assert desk.whole("a\nthe " + "long " * 200 + "fox", full_sync=True).tracked.censored
-
-
-def test_a_lost_change_censors_all() -> None:
-    desk = Desk()
-    desk.tracker.censor()
-    assert desk.tracker.settle("o", desk.document) == CENSORED
-
-
-# --- after a restart --------------------------------------------------------------------------
-
-
-def test_state_survives_the_store_on_another_clock() -> None:
-    desk = Desk("a ").edit(4, 5, "X", now=7.0)
-    again = Tracked.from_json(desk.tracked.to_json(now=10.0), now=1000.0)
-    assert again.span == desk.tracked.span
-    assert (again.placed_at, again.touched_at, again.first_change_at) == (990.0, 997.0, 997.0)
-
-
-TEXT = "Alpha line\n" * 3 + "The offer that stands here is long enough.\n" + "Omega line\n" * 3
-
-
-@pytest.mark.parametrize(
-    ("text", "near", "region", "found"),
-    [
-        ("abc abc", 4, "abc", (4, 7)),
-        ("abc abc", 1, "abc", None),  # too short to be looked for
-        (TEXT, 0, "The offer that stands", (33, 54)),
-        (TEXT, 0, "Alpha line", (0, 10)),
-        (TEXT, 5, "Alpha line", None),  # three of them
-        (TEXT, 33, "The offer which stands here is long enough.", (33, 75)),
-        (TEXT, 33, "Something else altogether that was here once.", None),
-        (TEXT, 0, "", None),
-        ("", 0, "The offer which stands here is long enough.", None),
-    ],
-)
-def test_reanchor(text: str, near: int, region: str, found: tuple[int, int] | None) -> None:
-    assert reanchor(text, near, region) == found
-
-
-def test_two_likenesses_are_ambiguous() -> None:
-    copies = "The offer that stands here is long enough.\n" * 2
-    assert reanchor("xx" + copies, 0, "The offer which stands here is long enough.") is None
-
-
-def _reopened(text: str) -> Document:
-    return Document("file:///a", text, 1, "plaintext", "utf-32")
-
-
-def test_resume_in_place_keeps_everything() -> None:
-    desk = Desk("a ", behind="\n").edit(15, 15, " more").edit(3, 4, "H")
-    span = desk.tracked.span
-    assert resumed(span, _reopened(desk.document.text())) == span
-
-
-def test_resume_elsewhere_with_changes_in_between() -> None:
-    offer = "A sentence that was offered, and then another one."
-    desk = Desk("top\n", offer=offer, behind="\nend")
-    document = _reopened("new line\nanother\ntop\nA sentence that was offered; then yet another one.\nend")
-    span = resumed(desk.tracked.span, document)
-    assert span is not None
-    assert span.text == document.slice(span.start, span.end) == "A sentence that was offered; then yet another one."
-    found = verdict(span, document)
-    assert found.outcome is Outcome.EDITED
-    assert found.kept_chars + found.deleted_chars == len(offer)
-    assert found.deleted_chars <= 6
-
-
-def test_resume_gives_up_when_the_offer_is_gone() -> None:
-    assert resumed(Desk("a ").tracked.span, _reopened("nothing of it")) is None
-    assert resumed(Desk("a\n\n").tracked.span, _reopened("")) is None
-
-
-def test_resume_of_an_undone_offer_needs_no_place() -> None:
-    span = Desk("a ").edit(2, 15, "").tracked.span
-    assert resumed(span, _reopened("")) == span
 
 
 def test_deltas_before_and_after_are_told_apart_from_the_edge() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,10 @@ from lsp_server.revisions import Moved, Revisions, reflog_of
 from lsp_server.session import Session
 from lsp_server.span import Span
 
-WHO = ("-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
 
-
-def git(folder: Path, *words: str) -> None:
-    subprocess.run(["git", "-C", str(folder), *WHO, *words], check=True, capture_output=True)
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    folder = tmp_path / "work"
-    (folder / "deep" / "er").mkdir(parents=True)
-    git(folder, "init", "-q", "-b", "main")
-    git(folder, "commit", "-q", "--allow-empty", "-m", "First")
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> None:
     reflog_of.cache_clear()
-    return folder
 
 
 class Desk:
@@ -53,26 +41,27 @@ class Desk:
         session.settled.clear()
 
 
-def test_a_commit_settles_the_offers_of_its_repository_and_no_others(repository: Path, tmp_path: Path) -> None:
-    own, elsewhere = repository / "deep" / "er" / "a.md", tmp_path / "b.md"
+def test_a_commit_settles_the_offers_of_its_repository_and_no_others(repository: Any, tmp_path: Path) -> None:
+    (repository.folder / "deep" / "er").mkdir(parents=True)
+    own, elsewhere = repository.folder / "deep" / "er" / "a.md", tmp_path / "b.md"
     desk: Any = Desk(own, elsewhere)
     revisions = Revisions(desk)
     for uri in desk.sessions:
         revisions.look(uri)
     assert not desk.settled
-    git(repository, "commit", "-q", "--allow-empty", "-m", "checkout: no, a commit")
+    repository.git("commit", "-q", "--allow-empty", "-m", "checkout: no, a commit")
     for uri in desk.sessions:
         revisions.look(uri)
     ((uri, (settlement,)),) = desk.settled.items()
     assert (uri, settlement.outcome, settlement.settled_by) == (own.as_uri(), "accepted", "commit")
 
 
-def test_after_a_switch_changes_are_not_the_users(repository: Path) -> None:
-    path = repository / "a.md"
+def test_after_a_switch_changes_are_not_the_users(repository: Any) -> None:
+    path = repository.folder / "a.md"
     desk: Any = Desk(path)
     revisions = Revisions(desk)
     revisions.look(path.as_uri())
-    git(repository, "checkout", "-q", "-b", "other")
+    repository.git("checkout", "-q", "-b", "other")
     revisions.look(path.as_uri())
     session = desk.sessions[path.as_uri()]
     start = session.document.position(4)
@@ -99,26 +88,26 @@ def test_after_a_switch_changes_are_not_the_users(repository: Path) -> None:
         (("branch", "new"), None),
     ],
 )
-def test_what_moves_head(repository: Path, words: tuple[str, ...], moved: Moved | None) -> None:
-    git(repository, "commit", "-q", "--allow-empty", "-m", "Second")
-    git(repository, "checkout", "-q", "-b", "side")
-    git(repository, "commit", "-q", "--allow-empty", "-m", "Third")
-    git(repository, "checkout", "-q", "main")
+def test_what_moves_head(repository: Any, words: tuple[str, ...], moved: Moved | None) -> None:
+    repository.git("commit", "-q", "--allow-empty", "-m", "Second")
+    repository.git("checkout", "-q", "-b", "side")
+    repository.git("commit", "-q", "--allow-empty", "-m", "Third")
+    repository.git("checkout", "-q", "main")
     revisions = Revisions(Desk())  # type: ignore[arg-type]
-    log = reflog_of(str(repository / "deep" / "er"))
+    log = reflog_of(str(repository.folder / "deep" / "er"))
     assert log is not None
     assert revisions.moved(log) is None
-    git(repository, *words)
+    repository.git(*words)
     assert revisions.moved(log) is moved
     assert revisions.moved(log) is None
 
 
-def test_a_worktree_has_a_head_of_its_own(repository: Path, tmp_path: Path) -> None:
-    git(repository, "worktree", "add", "-q", "-b", "side", str(tmp_path / "tree"))
+def test_a_worktree_has_a_head_of_its_own(repository: Any, tmp_path: Path) -> None:
+    repository.git("worktree", "add", "-q", "-b", "side", str(tmp_path / "tree"))
     log = reflog_of(str(tmp_path / "tree"))
     assert log is not None
     assert log.is_file()
-    assert log != reflog_of(str(repository))
+    assert log != reflog_of(str(repository.folder))
 
 
 def test_there_may_be_no_repository(tmp_path: Path) -> None:
@@ -127,3 +116,15 @@ def test_there_may_be_no_repository(tmp_path: Path) -> None:
     Revisions(desk).look((tmp_path / "a.md").as_uri())
     Revisions(desk).look("untitled:Untitled-1")
     assert not desk.settled
+
+
+def test_a_repository_that_is_made_later_is_found_by_the_next_opening(tmp_path: Path, repository: Any) -> None:
+    desk: Any = Desk(tmp_path / "late" / "a.md")
+    revisions = Revisions(desk)
+    (uri,) = desk.sessions
+    revisions.opened(uri)
+    repository.git("worktree", "add", "-q", "-b", "late", str(tmp_path / "late"))
+    revisions.opened(uri)
+    type(repository)(tmp_path / "late").git("commit", "-q", "--allow-empty", "-m", "Second")
+    revisions.look(uri)
+    assert [s.settled_by for s in desk.settled[uri]] == ["commit"]
