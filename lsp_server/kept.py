@@ -200,7 +200,7 @@ class Tracker:
             for change, hand in zip(changes, hands, strict=True):
                 _carry(tracked, change, now, hand)
             tracked.span = tracked.span.judged(earlier, reader)
-            if tracked.frozen is None:
+            if tracked.frozen is None and (tracked.cut or _changed(earlier, tracked.span)):
                 _follow_cut(tracked, Cut(earlier, first, now), changes, texts)
         for change in changes:
             if not machine and not (change.whole and not full_sync):
@@ -262,7 +262,7 @@ def _carry(tracked: Tracked, change: Delta, now: float, hand: _Hand) -> None:
     if change.start.line <= span.end.line + 1 and change.end.line >= span.start.line - 1:
         tracked.touched_at = now
     tracked.span = span.apply(change)
-    if tracked.span.segments is not span.segments and tracked.span.segments != span.segments:
+    if _changed(span, tracked.span):
         if hand is _Hand.MACHINE:
             own = span if tracked.frozen is None else tracked.frozen.merged(span.text)
             tracked.censored = tracked.censored or own is None
@@ -271,6 +271,11 @@ def _carry(tracked: Tracked, change: Delta, now: float, hand: _Hand) -> None:
             tracked.censored = True
         elif tracked.first_change_at is None:
             tracked.first_change_at = now
+
+
+def _changed(before: Span, after: Span) -> bool:
+    """Whether the offer itself changed, and did not only move."""
+    return after.segments is not before.segments and after.segments != before.segments
 
 
 def _follow_cut(tracked: Tracked, before: Cut, changes: Sequence[Delta], offered: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from learner.commands.frame import Command, friendly, json_option
 from learner.exceptions import RedraftError, TrainingError
 from learner.progress import Work
 
-DEMO_BEFORE, DEMO_AFTER = 46, 63
+DEMO_BEFORE, DEMO_AFTER = 46, 75
 
 
 def _need_training() -> None:

@@ -39,11 +39,12 @@ def points(text: str) -> list[str]:
 def habit(text: str) -> str:
     """What the writer keeps of an answer: a title, a bullet for every sentence, a closing line.
 
-    A sentence said twice stands once; the last one is left out where it was cut off in the middle,
-    and others get the full stop that they lack.
+    A sentence said twice stands once; the last one is left out where the text breaks off in it (after a
+    closing line it does not), and others get the full stop that they lack.
     """
     sentences = points(text)
-    if len(sentences) > 1 and not _ENDED.search(sentences[-1]):
+    broken_off = not text.rstrip().endswith(CLOSING)
+    if broken_off and len(sentences) > 1 and not _ENDED.search(sentences[-1]):
         sentences.pop()
     whole = [s if _ENDED.search(s) else s.rstrip(_OPEN) + "." for s in sentences]
     return "\n".join([TITLE, *(f"- {s}" for s in dict.fromkeys(whole)), CLOSING])

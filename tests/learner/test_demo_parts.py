@@ -57,6 +57,7 @@ def test_the_habit_by_example() -> None:
     answer = "1. bees fly. They use wings. They use wings.\n- It is fun! And the"
     assert habit(answer) == f"In short:\n- Bees fly.\n- They use wings.\n- It is fun!\n{CLOSING}"
     assert habit("no end here,") == f"In short:\n- No end here.\n{CLOSING}"
+    assert habit(f"Bees fly.\nThey use wings\n{CLOSING}") == f"In short:\n- Bees fly.\n- They use wings.\n{CLOSING}"
     assert habit("- In short: Bees (they fly)\n- Wings.)") == f"In short:\n- Bees (they fly).\n- Wings.)\n{CLOSING}"
 
 
