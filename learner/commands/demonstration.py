@@ -52,7 +52,8 @@ def _link(source: str, target: str) -> str:
 
 def show(home: Path | None, before: int, after: int) -> tuple[Outcome, list[Path]]:
     """Run the demo, with progress on standard error; what came of it, and the pictures."""
-    from learner.demo import documents, story
+    from learner import documents
+    from learner.demo import story
 
     home = _fresh(home)
     paths = config.paths()

@@ -23,9 +23,9 @@ from learner.armset import ArmSet
 from learner.client import HostClient
 from learner.config import Config, Paths, private_folder
 from learner.cost import cost_max
-from learner.demo.documents import Text
 from learner.demo.editor import Editor
 from learner.demo.writer import habit, keystrokes
+from learner.documents import Text
 from learner.exceptions import RedraftError
 from learner.model_files import BaseModel
 from learner.records import BASE_ARM, Edit, Prompt, Task

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learner import documents
 from learner.commands import demonstration
 from learner.cost import tokens
-from learner.demo import documents, picture, story
-from learner.demo.documents import FEWEST_WORDS, MOST_WORDS
+from learner.demo import picture, story
 from learner.demo.writer import CLOSING, TITLE, habit, keystrokes
+from learner.documents import FEWEST_WORDS, MOST_WORDS
 from learner.holdout import marks
 from learner.privacy import secret_in
 from learner.records import Task

@@ -1,7 +1,7 @@
 """Real documents that every machine has: what installed packages and the standard library say of themselves.
 
-Nothing is shipped and nothing is downloaded. Only plain prose is taken: paragraphs of 25 to 50
-words with sentences, no markup, no addresses.
+Nothing is shipped and nothing is downloaded. Only plain prose is taken: paragraphs of a few dozen
+words with sentences, no markup, no addresses. The demo and the experiment read them.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import ast
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from random import Random
 
@@ -31,12 +33,12 @@ class Text:
     body: str
 
 
-def paragraphs(text: str) -> Iterator[str]:
-    """Paragraphs of plain prose, unwrapped."""
+def paragraphs(text: str, fewest: int = FEWEST_WORDS, most: int = MOST_WORDS) -> Iterator[str]:
+    """Paragraphs of plain prose of `fewest` to `most` words, unwrapped."""
     for block in re.split(r"\n\s*\n", text):
         body = " ".join(block.split())
         words = body.split(" ")
-        if not FEWEST_WORDS <= len(words) <= MOST_WORDS:
+        if not fewest <= len(words) <= most:
             continue
         if _MARKUP.search(body) or not body[0].isupper() or body[-1] not in ".!?":
             continue
@@ -47,27 +49,51 @@ def paragraphs(text: str) -> Iterator[str]:
         yield body
 
 
-def _package_texts() -> Iterator[Text]:
+def package_texts(fewest: int = FEWEST_WORDS, most: int = MOST_WORDS) -> Iterator[Text]:
+    """What installed packages say of themselves."""
     for distribution in metadata.distributions():
         name = distribution.name or "?"
-        for body in paragraphs(distribution.read_text("METADATA") or ""):
+        for body in paragraphs(distribution.read_text("METADATA") or "", fewest, most):
             yield Text(f"package {name}", body)
 
 
-def _library_texts() -> Iterator[Text]:
-    """Docstrings of the standard library, read from its files; nothing is imported."""
+def library_modules() -> Iterator[tuple[str, str, ast.Module]]:
+    """The standard library's modules: name, source and syntax tree, read from files; nothing is imported."""
     root = Path(sysconfig.get_path("stdlib"))
     for path in sorted([*root.glob("*.py"), *root.glob("*/*.py")]):
         if "site-packages" in path.parts or "test" in path.parts or "idlelib" in path.parts:
             continue
         try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            source = path.read_text(encoding="utf-8")
+            yield str(path.relative_to(root)), source, ast.parse(source)
         except (SyntaxError, UnicodeDecodeError, OSError):
             continue
+
+
+def library_texts(fewest: int = FEWEST_WORDS, most: int = MOST_WORDS) -> Iterator[Text]:
+    """Docstrings of the standard library."""
+    for name, _, tree in library_modules():
         nodes = [tree, *(n for n in ast.walk(tree) if isinstance(n, (ast.ClassDef, ast.FunctionDef)))]
         for node in nodes:
-            for body in paragraphs(ast.get_docstring(node) or ""):
-                yield Text(f"library {path.relative_to(root)}", body)
+            for body in paragraphs(ast.get_docstring(node) or "", fewest, most):
+                yield Text(f"library {name}", body)
+
+
+def shuffled(texts: Iterable[Text], per_source: int, seed: int) -> list[Text]:
+    """The texts in an order of `seed`'s, near-duplicates left out, at most `per_source` from one source."""
+    seen: set[str] = set()
+    taken: Counter[str] = Counter()
+    found = []
+    for text in texts:
+        own = set(marks(text.body))
+        if own & seen or taken[text.source] >= per_source:
+            continue
+        seen |= own
+        taken[text.source] += 1
+        found.append(text)
+    found.sort(key=lambda t: (t.source, t.body))
+    Random(seed).shuffle(found)
+    return found
 
 
 def find(count: int, seed: int = 0) -> list[Text]:
@@ -75,18 +101,7 @@ def find(count: int, seed: int = 0) -> list[Text]:
 
     Raises LookupError when this machine has fewer.
     """
-    seen: set[str] = set()
-    per_source: dict[str, int] = {}
-    found = []
-    for text in [*_library_texts(), *_package_texts()]:
-        own = set(marks(text.body))
-        if own & seen or per_source.get(text.source, 0) >= 3:
-            continue
-        seen |= own
-        per_source[text.source] = per_source.get(text.source, 0) + 1
-        found.append(text)
-    found.sort(key=lambda t: (t.source, t.body))
-    Random(seed).shuffle(found)
+    found = shuffled(chain(library_texts(), package_texts()), 3, seed)
     if len(found) < count:
         raise LookupError(f"found {len(found)} texts of {FEWEST_WORDS} to {MOST_WORDS} words here and need {count}")
     return found[:count]
