@@ -210,10 +210,10 @@ def installed() -> dict[str, EntryPoint]:
     return found
 
 
-def load(name: str) -> FeedbackType:
-    """The feedback type `name`, loaded and validated.
+def load(name: str, options: Mapping[str, Any] | None = None) -> FeedbackType:
+    """The feedback type `name`, loaded and validated; `options` are given to it as keywords (`beta=0.3`).
 
-    Raises PluginError when it is not installed, fails to import, or breaks the contract.
+    Raises PluginError when it is not installed, fails to import, takes no such option, or breaks the contract.
     """
     points = installed()
     if name not in points:
@@ -222,7 +222,8 @@ def load(name: str) -> FeedbackType:
     source = f"{name!r} ({point.value})"
     try:
         loaded = point.load()
-        made = loaded() if isinstance(loaded, type) or inspect.isfunction(loaded) else loaded
+        makes = isinstance(loaded, type) or inspect.isfunction(loaded)
+        made = loaded(**(options or {})) if makes else loaded
     except Exception as error:
         raise PluginError(f"feedback type {source} cannot be loaded: {type(error).__name__}: {error}") from error
     plugin = validate(made, source)

@@ -55,6 +55,11 @@ class Prefixes:
             return None
         return found
 
+    def clear(self) -> None:
+        """Drop what is held."""
+        self._held.clear()
+        self._bytes = 0
+
     def restore(self) -> None:
         """Say that no adapter is on the model any more."""
         self.off = contextlib.nullcontext

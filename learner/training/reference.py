@@ -44,6 +44,10 @@ class Reference:
                     done(total - len(missing), total)
         self._lm.train(self_before)
 
+    def clear(self) -> None:
+        """Drop what is known."""
+        self._known.clear()
+
     def get(self, text: Text) -> Tensor:
         """(answer tokens,). Raises KeyError for a text that was never asked for."""
         return self._known[text]

@@ -1,4 +1,4 @@
-"""Answers of the base at temperature 1, many at once, from the weights that are loaded for training.
+"""Many answers at once, from the weights that are loaded for training: drawn at temperature 1, or greedy.
 
 The engine answers one person quickly; here nobody waits for a single answer, and a wide batch of the
 same 135M model draws twice as many tokens a second on two cores (docs/experiments.md). What is drawn
@@ -8,7 +8,7 @@ random numbers of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from learner.training.prefixes import Prefixes, cache_argument
 
 CACHE_BYTES = 2**30
 """What the keys and values of one batch may take."""
@@ -33,15 +35,24 @@ class Drawn:
     cut: bool
 
 
-class _Draw(LogitsProcessor):  # type: ignore[misc]
-    """Leaves each row the one token that its own random number draws; tells when a step is made."""
+class _Step(LogitsProcessor):  # type: ignore[misc]
+    """Changes nothing; tells when a step is made."""
 
-    def __init__(self, seeds: Sequence[int], step: Callable[[], None]) -> None:
-        self._randoms = [Random(seed) for seed in seeds]
+    def __init__(self, step: Callable[[], None]) -> None:
         self._step = step
 
     def __call__(self, _ids: Any, scores: Tensor) -> Tensor:
         self._step()
+        return scores
+
+
+class _Draw(LogitsProcessor):  # type: ignore[misc]
+    """Leaves each row the one token that its own random number draws."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._randoms = [Random(seed) for seed in seeds]
+
+    def __call__(self, _ids: Any, scores: Tensor) -> Tensor:
         mass = scores.float().softmax(-1).cumsum(-1)
         drawn = torch.tensor([[random.random()] for random in self._randoms], device=scores.device) * mass[:, -1:]
         # right: the first token whose mass reaches beyond, never one of no mass
@@ -53,14 +64,17 @@ def sample(
     causal_lm: Any,
     tokenizer: Any,
     prompts: Sequence[Sequence[int]],
-    seeds: Sequence[int],
+    seeds: Sequence[int] | None,
     *,
     max_tokens: int,
+    prefixes: Prefixes | None = None,
+    invocation: int = 0,
     done: Done | None = None,
 ) -> list[Drawn]:
-    """One answer of at most `max_tokens` tokens to each prompt (token ids), drawn with its seed.
+    """One answer of at most `max_tokens` tokens to each prompt (token ids), drawn with its seed; greedy without seeds.
 
-    `done` is told steps so far, and how many there are at most.
+    With `prefixes` an adapter on `causal_lm` acts on the last `invocation` tokens of a prompt and on the
+    answer only. `done` is told steps so far, and how many there are at most.
     """
     ends = _ends(causal_lm, tokenizer)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
@@ -82,7 +96,12 @@ def sample(
     causal_lm.eval()
     for number, chunk in enumerate(chunks, 1):
         texts = [prompts[i] for i in chunk]
-        answers = _generate(causal_lm, texts, ends, max_tokens, _Draw([seeds[i] for i in chunk], step))
+        draw = [] if seeds is None else [_Draw([seeds[i] for i in chunk])]
+        shared = {}
+        if prefixes is not None:
+            cache, _ = prefixes.batch([tuple(p[: len(p) - invocation]) for p in texts])
+            shared[cache_argument(causal_lm)] = cache
+        answers = _generate(causal_lm, texts, ends, max_tokens, [_Step(step), *draw], shared)
         found |= zip(chunk, (_drawn(row, ends) for row in answers), strict=True)
         steps = number * max_tokens
     causal_lm.train(before)
@@ -106,7 +125,12 @@ def _rows(causal_lm: Any, tokens: int) -> int:
 
 
 def _generate(
-    causal_lm: Any, prompts: Sequence[Sequence[int]], ends: Sequence[int], max_tokens: int, draw: _Draw
+    causal_lm: Any,
+    prompts: Sequence[Sequence[int]],
+    ends: Sequence[int],
+    max_tokens: int,
+    processors: Sequence[LogitsProcessor],
+    shared: Mapping[str, Any],
 ) -> list[list[int]]:
     width = max(len(p) for p in prompts)
     ids = torch.full((len(prompts), width), ends[0] if ends else 0, dtype=torch.long)
@@ -128,7 +152,8 @@ def _generate(
             input_ids=ids.to(causal_lm.device),
             attention_mask=mask.to(causal_lm.device),
             generation_config=plain,
-            logits_processor=LogitsProcessorList([draw]),
+            logits_processor=LogitsProcessorList(processors),
+            **shared,
         )
     finally:
         causal_lm.generation_config = kept

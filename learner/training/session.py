@@ -14,26 +14,23 @@ from learner.adapter_files import adapter_sha256
 from learner.armset import ArmSet
 from learner.config import Config, Paths
 from learner.exceptions import NothingToLearnError, RedraftError
-from learner.feedback import FeedbackType, Signal
+from learner.feedback import FeedbackType
 from learner.models import BaseModel
 from learner.records import AdapterState, AdapterVersion, Run, now
 from learner.store import Store
 from learner.training import batches
-from learner.training.base import FrozenBase
-from learner.training.dataset import Row, Tokenised, tokenise, with_prepared
+from learner.training.dataset import Row, Tokenised, tokenise
 from learner.training.evaluate import Figures, Likelihood, interval, judge, measure
+from learner.training.fit import SHORTEST_ANSWER, Samples, fitting
 from learner.training.logprobs import Text
 from learner.training.policy import load_policy
 from learner.training.publish import publish
 from learner.training.report import AdapterReport, TrainReport
 from learner.training.settings import TrainSettings
-from learner.training.trainer import EditTrainer, Policy
+from learner.training.trainer import Policy
 
 if TYPE_CHECKING:
     from learner.training.run import Plan, Progress
-
-SHORTEST_ANSWER = 64
-"""Tokens that an answer may have at least, however short the kept texts are."""
 
 
 class Session:
@@ -107,17 +104,19 @@ class Session:
     def _train_one(self, policy: Policy, name: str, data: Tokenised, which: str) -> None:
         started = time.monotonic()
         feedback = self._plan.types[name]
-        data = self._prepared(policy, feedback, data, which)
-        rows = [r for r in data.rows if batches.answers(r, feedback.needs)]
-        if not rows:
-            raise NothingToLearnError(f"{name}: no row has a text that it learns from")
         held = [] if getattr(feedback, "prepare", None) is not None else self._held_rows(policy, feedback)
-        self._share(policy, feedback, [*rows, *held], which)
-        self._update(name, rows=len(rows), left_out=data.left_out)
-        trainer = EditTrainer(
-            policy, rows, feedback, self._settings, self._work / f"{name}-run", self._steps(f"Training {name} {which}")
-        )
-        try:
+        samples = Samples(self._base.fingerprint, self._paths.data / "cache" / "samples")
+        with fitting(
+            policy,
+            feedback,
+            data,
+            self._settings,
+            self._work / f"{name}-run",
+            samples,
+            held=held,
+            tell=lambda words, share: self._progress(f"{words} {which}", share),
+        ) as (trainer, data):
+            self._update(name, rows=len(trainer.rows), left_out=data.left_out)
             trainer.train()
             losses = trainer.losses
             tenth = max(1, len(losses) // 10)
@@ -131,43 +130,14 @@ class Session:
             )
             self._kept_losses[name] = trainer.kept_losses(self._likely)
             trainer.save_adapter(self._work / name)
-        finally:
-            trainer.release()
+            offers = [r.offer_id for r in trainer.rows]
         self._progress(f"Converting {name} {which}", None)
-        self._publish(name, [r.offer_id for r in rows])
+        self._publish(name, offers)
         self._update(name, seconds=time.monotonic() - started)
-
-    def _prepared(self, policy: Policy, feedback: FeedbackType, data: Tokenised, which: str) -> Tokenised:
-        """The rows with their candidates, where the feedback type makes any."""
-        prepare = getattr(feedback, "prepare", None)
-        if prepare is None:
-            return data
-        lengths = sorted(max(len(r.kept), len(r.offered)) for r in data.rows)
-        typical = lengths[int(0.9 * (len(lengths) - 1))]  # what runs on beyond it is not worth its time
-        tokens = min(self._settings.max_answer_tokens, max(SHORTEST_ANSWER, typical))
-        words = f"Sampling for {feedback.name} {which}"
-        self._progress(words, None)
-        base = FrozenBase(
-            policy,
-            self._base.fingerprint,
-            self._paths.data / "cache" / "samples",
-            max_tokens=tokens,
-            done=self._steps(words),
-        )
-        made = prepare(data.edits, base)
-        return with_prepared(data, made, policy.tokenizer, self._settings, feedback.name, cut=base.cut)
 
     def _held_rows(self, policy: Policy, feedback: FeedbackType) -> list[Any]:
         data = tokenise(self._plan.held_out, policy.tokenizer, self._settings, policy.invocation)
         return [r for r in data.rows if batches.answers(r, feedback.needs)]
-
-    def _share(self, policy: Policy, feedback: FeedbackType, rows: list[Any], which: str) -> None:
-        """Compute what all feedback types share: the prompts under the base, and the reference."""
-        if policy.prefixes is not None:
-            policy.prefixes.fill([r.prompt[: r.start] for r in rows])
-        if Signal.REFERENCE in feedback.needs:
-            words = f"Reading the edits with the base {which}"
-            policy.reference.fill(batches.texts(rows, feedback.needs), self._steps(words))
 
     def _publish(self, name: str, offer_ids: list[str]) -> None:
         """Make the version's folder, whole, and register it as a candidate."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from learner.exceptions import PluginError
 from learner.feedback import Base, EditBatch, FeedbackType, Prepared, Signal, Teaches, load, teaches
@@ -22,10 +22,19 @@ class EarlyEnsemble:
     Eq 7 prints the sign of its second term wrongly; both losses are minimised here. Both see every
     row that teaches one of them, and each leaves out the rows that are not for it. Another mix is
     an entry point of its own, for instance `rl_sft = EarlyEnsemble({"rl": 1, "sft": 1}, name="rl_sft")`.
+    `options` are the members' own, for instance `{"dpo": {"beta": 0.3}}`.
     """
 
-    def __init__(self, weights: Mapping[str, float] | None = None, *, lam: float = 1.0, name: str = "") -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, float] | None = None,
+        *,
+        lam: float = 1.0,
+        name: str = "",
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.name = name or "early_ensemble"
+        self.options = options or {}
         self.weights = {"dpo": 1.0, "sft": lam} if weights is None else dict(weights)
         if not self.weights or self.name in self.weights:
             raise PluginError(f"ensemble {self.name!r} needs at least one member other than itself: {self.weights}")
@@ -33,7 +42,7 @@ class EarlyEnsemble:
     @cached_property
     def members(self) -> dict[str, FeedbackType]:
         """The feedback types that are summed. Raises PluginError when one is missing or broken."""
-        return {name: load(name) for name in self.weights}
+        return {n: load(n, self.options[n]) if n in self.options else load(n) for n in self.weights}
 
     @property
     def needs(self) -> frozenset[Signal]:

@@ -35,7 +35,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from learner import cost
 from learner.feedback import Base, EditBatch, Prepared, Signal, Teaches
@@ -225,6 +225,46 @@ class RL:
         nll = -(weight * candidates.sum()).sum() / (weight * candidates.lengths()).sum().clamp(min=1e-6)
         best = batch.tables["weight"].max(-1).values.mean()
         return nll, {"nll": nll.item(), "best_weight": best.item()}
+
+
+class Rebel(RL):
+    """REBEL (arXiv 2404.16767, eq 6): regress log-ratios on costs, over pairs of the same candidates.
+
+    The costs are `rl`'s pessimistic ones. `scale` is beta of REBEL, in units of cost per nat: small, since
+    the costs of two texts differ by a tenth.
+    """
+
+    name = "rebel"
+    needs = frozenset({Signal.CANDIDATES, Signal.REFERENCE})
+    learning_rate_scale = 0.1
+
+    def __init__(self, scale: float = 0.02, **options: Any) -> None:
+        super().__init__(**options)
+        self.scale = scale
+
+    def prepare(self, edits: Sequence[Edit], base: Base) -> Prepared:
+        """Every candidate with its pessimistic cost: `tables["cost"]`."""
+        if not edits:
+            return Prepared([], {"cost": []})
+        pool = Pool.of(edits, base.sample([edit.chat for edit in edits], self.samples, seed=self.seed))
+        candidates: list[list[str]] = [[] for _ in edits]
+        costs: list[list[float]] = [[] for _ in edits]
+        for number, text, score in zip(pool.edit, pool.text, self.scores(edits, pool, base), strict=True):
+            candidates[number].append(text)
+            costs[number].append(score)
+        return Prepared(candidates, {"cost": costs})
+
+    def loss(self, batch: EditBatch) -> tuple[Tensor, Mapping[str, float]]:
+        """Mean over pairs of (log-ratio(y1) - log-ratio(y2) + (f(y1) - f(y2)) / scale)^2, in nats squared."""
+        candidates = batch.candidates
+        assert candidates is not None
+        there = candidates.mask.any(-1)
+        regressed = candidates.sum() - candidates.reference_sum() + batch.tables["cost"] / self.scale
+        pairs = there[:, :, None] & there[:, None, :]
+        squares = (regressed[:, :, None] - regressed[:, None, :]).square() * pairs * batch.weight[:, None, None]
+        count = (pairs * batch.weight[:, None, None]).sum() - (there * batch.weight[:, None]).sum()
+        loss = squares.sum() / count.clamp(min=1e-6)
+        return loss, {"regression": loss.item()}
 
 
 def labels(edits: Sequence[Edit], pool: Pool) -> tuple[list[float], list[float]]:

@@ -1,0 +1,88 @@
+"""One feedback type put on the loaded base: candidates, shared computations, the trainer; and off again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from learner.exceptions import NothingToLearnError
+from learner.feedback import FeedbackType, Signal
+from learner.training import batches
+from learner.training.base import FrozenBase
+from learner.training.dataset import Row, Tokenised, with_prepared
+from learner.training.settings import TrainSettings
+from learner.training.trainer import EditTrainer, Policy
+
+SHORTEST_ANSWER = 64
+"""Tokens that an answer may have at least, however short the kept texts are."""
+
+Tell = Callable[[str, float | None], None]
+"""Told what is being done, and which share of it is behind us (None: cannot be told)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Where samples of the base (of this fingerprint) are kept."""
+
+    fingerprint: str
+    folder: Path
+
+
+@contextlib.contextmanager
+def fitting(
+    policy: Policy,
+    feedback: FeedbackType,
+    data: Tokenised,
+    settings: TrainSettings,
+    folder: Path,
+    samples: Samples,
+    *,
+    held: Sequence[Row] = (),
+    tell: Tell,
+) -> Iterator[tuple[EditTrainer, Tokenised]]:
+    """A trainer of `feedback` on `data`, ready to train, and the rows with their candidates.
+
+    What all feedback types share is computed first: the prompts under the base, and the reference, for
+    `held` rows too. The adapter is taken off the base at the end. Raises NothingToLearnError without a row
+    that has a text to learn from.
+    """
+    data = _prepared(policy, feedback, data, settings, samples, tell)
+    rows = [r for r in data.rows if batches.answers(r, feedback.needs)]
+    if not rows:
+        raise NothingToLearnError(f"{feedback.name}: no row has a text that it learns from")
+    if policy.prefixes is not None:
+        policy.prefixes.fill([r.prompt[: r.start] for r in [*rows, *held]])
+    if Signal.REFERENCE in feedback.needs:
+        steps = _steps(tell, "Reading the edits with the base")
+        policy.reference.fill(batches.texts([*rows, *held], feedback.needs), steps)
+    trainer = EditTrainer(policy, rows, feedback, settings, folder, _steps(tell, f"Training {feedback.name}"))
+    try:
+        yield trainer, data
+    finally:
+        trainer.release()
+
+
+def _prepared(
+    policy: Policy, feedback: FeedbackType, data: Tokenised, settings: TrainSettings, samples: Samples, tell: Tell
+) -> Tokenised:
+    """The rows with their candidates, where the feedback type makes any."""
+    prepare = getattr(feedback, "prepare", None)
+    if prepare is None or not data.rows:
+        return data
+    lengths = sorted(max(len(r.kept), len(r.offered)) for r in data.rows)
+    typical = lengths[int(0.9 * (len(lengths) - 1))]  # what runs on beyond it is not worth its time
+    tokens = min(settings.max_answer_tokens, max(SHORTEST_ANSWER, typical))
+    words = f"Sampling for {feedback.name}"
+    tell(words, None)
+    base = FrozenBase(policy, samples.fingerprint, samples.folder, max_tokens=tokens, done=_steps(tell, words))
+    made = prepare(data.edits, base)
+    return with_prepared(data, made, policy.tokenizer, settings, feedback.name, cut=base.cut)
+
+
+def _steps(tell: Tell, words: str) -> Callable[[int, int], None]:
+    def steps(done: int, total: int) -> None:
+        tell(words, done / total if total else None)
+
+    return steps
