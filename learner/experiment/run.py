@@ -1,0 +1,243 @@
+"""A run of the experiment: what is to be done, over several processes, from where it was stopped."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from learner.experiment import late
+from learner.experiment.ledger import Ledger
+from learner.experiment.plan import Dials, Plan
+from learner.experiment.protocol import (
+    BASE,
+    Fit,
+    Protocol,
+    Setting,
+    contexts,
+    documents,
+    picked,
+    rng,
+    rounds,
+    source_of,
+)
+from learner.experiment.table import Cell
+from learner.model_files import BaseModel
+
+Say = Callable[[str, float | None], None]
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Trainings that one process does one after the other; `also` are domains that the adapters answer in too."""
+
+    fits: tuple[Fit, ...]
+    also: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run is, and by what."""
+
+    folder: Path
+    corpora: Path
+    base: BaseModel
+    plan: Plan
+    jobs: int
+
+    def identity(self) -> dict[str, str]:
+        """What a run's rows depend on: a folder holds the rows of one of these."""
+        read = sorted(
+            {
+                source_of(k.source, k.fallback, self.corpora)
+                for d in self.plan.domains.values()
+                for k in d.kinds.values()
+            }
+        )
+        return {"plan": self.plan.digest, "base": self.base.fingerprint, "documents": " ".join(read)}
+
+    def ledger(self) -> Ledger:
+        """The run's rows. Raises ConfigError where another plan, model or version made them."""
+        return Ledger(self.folder, self.identity())
+
+
+def sweep(plan: Plan) -> list[Unit]:
+    """The grid, in the first setting and seed."""
+    setting = plan.settings[0]
+    return [
+        Unit(tuple(Fit(setting, 0, name, dials) for dials in plan.grid.get(name, (Dials(),))), ())
+        for name in plan.feedback
+    ]
+
+
+def remaining(plan: Plan, ledger: Ledger) -> list[Unit]:
+    """Every setting and seed with the dials that were picked; then what goes beyond the paper."""
+    dials = {name: picked(plan, ledger, name) for name in plan.feedback}
+    both = [d for d, user in plan.settings if user == "weak"]
+    main = [setting for setting in plan.settings if setting[0] in both]
+    rest = [setting for setting in plan.settings if setting[0] not in both]
+    units = []
+    for settings in (main, rest):
+        for seed in range(plan.seeds):
+            for setting in settings:
+                fits = tuple(Fit(setting, seed, name, dials[name]) for name in plan.feedback)
+                others = tuple(d for d in both if d != setting[0]) if setting in main and setting[1] == "strong" else ()
+                units.append(Unit(fits, tuple(others if name in plan.crossed else () for name in plan.feedback)))
+        if settings is main and plan.beyond:
+            for setting in main[:2]:
+                beyond = tuple(Fit(setting, 0, name, plan.grid.get(name, (Dials(),))[0]) for name in plan.beyond)
+                units.append(Unit(beyond, ()))
+    return units
+
+
+def done(unit: Unit, ledger: Ledger) -> bool:
+    """Whether nothing of it is left to do."""
+    fits = ledger.fits()
+    crossed = [f"{fit.arm}>{d}" for fit, also in zip(unit.fits, unit.also, strict=False) for d in also]
+    return all(fit.arm in fits for fit in unit.fits) and all(ledger.answers(arm) for arm in crossed)
+
+
+_protocol: Protocol | None = None
+_ledger: Ledger | None = None
+
+
+def _begin(place: Place, told: Any) -> None:
+    """In each process, once: load the base."""
+    global _protocol, _ledger
+    from learner.experiment.agent import Agent
+    from learner.training.quiet import quiet
+
+    with quiet():
+        plan = place.plan
+        _ledger = place.ledger()
+        agent = Agent(place.base, plan.epochs, plan.batch_size, place.folder / f"work-{os.getpid()}")
+        _protocol = Protocol(plan, _ledger, agent, place.corpora, lambda words, _share: told.put(words))
+
+
+def _work(unit: Unit) -> int:
+    from learner.training.quiet import quiet
+
+    assert _protocol is not None
+    with quiet():
+        for number, fit in enumerate(unit.fits):
+            _protocol.fit(fit, unit.also[number] if unit.also else ())
+    return len(unit.fits)
+
+
+def work(place: Place, say: Say) -> None:
+    """Do all that is left. What is done is in the ledger, whenever this is stopped.
+
+    Raises what a training raises, once the trainings at work have ended.
+    """
+    ledger = place.ledger()
+    stages: Sequence[Callable[[], list[Unit]]] = (lambda: sweep(place.plan), lambda: remaining(place.plan, ledger))
+    for stage in stages:
+        units = [unit for unit in stage() if not done(unit, ledger)]
+        if units:
+            _pool(place, units, say)
+    ledger.close()
+
+
+def _pool(place: Place, units: Sequence[Unit], say: Say) -> None:
+    context = multiprocessing.get_context("spawn")
+    told = context.Manager().Queue()
+    jobs = min(place.jobs, len(units))
+    # read by torch when a process begins: processes that share the cores must not each take all of them
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(max(1, cores // jobs))
+    total = sum(len(unit.fits) for unit in units)
+    finished = 0
+    try:
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(place, told)) as pool:
+            pending: set[Future[int]] = {pool.submit(_work, unit) for unit in units}
+            say(f"{total} trainings", 0.0)
+            try:
+                while pending:
+                    ready, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+                    finished += sum(future.result() for future in ready)
+                    _tell(told, say, finished, total)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    finally:
+        if before is None:
+            os.environ.pop("OMP_NUM_THREADS")
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def _tell(told: Any, say: Say, finished: int, total: int) -> None:
+    words = None
+    try:
+        while True:
+            words = told.get_nowait()
+    except queue.Empty:
+        if words is not None:
+            say(f"{finished} of {total} trainings. {words}", finished / total)
+
+
+def cells(place: Place, ledger: Ledger) -> list[Cell]:
+    """Play the online rounds of everything that was trained so far; they are kept in the ledger too."""
+    plan = place.plan
+    found: list[Cell] = []
+    trained = ledger.fits()
+    for setting in plan.settings:
+        for seed in range(plan.seeds):
+            found += _setting(place, ledger, trained, setting, seed)
+    for c in found:
+        ledger.put_costs((c.domain, c.user), c.seed, c.tester, c.method, c.costs, c.bounded)
+    return found
+
+
+def _setting(place: Place, ledger: Ledger, trained: dict[str, Any], setting: Setting, seed: int) -> list[Cell]:
+    plan, (domain, user) = place.plan, setting
+    names = {BASE: f"{domain}/{seed}/{BASE}"}
+    for name in (*plan.feedback, *plan.beyond):
+        grid = plan.grid.get(name, (Dials(),))
+        chosen = picked(plan, ledger, name) if name in plan.feedback and _swept(plan, trained) else grid[0]
+        names[name] = Fit(setting, seed, name, chosen).arm
+        if setting == plan.settings[0] and seed == 0:
+            names |= {f"{name} ({d.told()})": Fit(setting, seed, name, d).arm for d in grid if d != chosen}
+    for other, trainer in dict.fromkeys((d, u) for d, u in plan.settings if d != domain and u == "strong"):
+        for name in plan.crossed:
+            if (other, trainer) in plan.settings and user == "strong":
+                arm = Fit((other, trainer), seed, name, picked(plan, ledger, name)).arm if _swept(plan, trained) else ""
+                names[f"{name} of {other}"] = f"{arm}>{domain}"
+    answers = {name: found for name, arm in names.items() if (found := ledger.answers(arm))}
+    if BASE not in answers:
+        return []
+    pool = documents(plan, domain, seed, place.corpora).pool
+    drawn = contexts(plan, domain, seed, pool)
+    made = []
+    for tester in ("strong", "transfer"):
+        played = {name: rounds(plan, domain, seed, tester, pool, own) for name, own in answers.items()}
+        made += [Cell(domain, user, seed, tester, name, tuple(c), tuple(b)) for name, (c, b) in played.items()]
+        arms = [name for name in (BASE, *plan.feedback) if name in played]
+        if len(arms) < len(plan.feedback) + 1:
+            continue
+        costs = {name: played[name][0] for name in arms}
+        bounded = {name: played[name][1] for name in arms}
+        texts = [case.prompt.messages[-1].content.partition("\n\n")[2] for case in drawn]
+        choices = {
+            "late_ensemble": late.upper_confidence(costs, plan.late.alpha),
+            "late_ensemble (thompson)": late.product(bounded, "thompson", rng(seed, *setting, tester, "thompson")),
+            "late_ensemble (contextual)": late.contextual(
+                costs, texts, plan.late.contextual_alpha, plan.late.contextual_size
+            ),
+        }
+        for name, choice in choices.items():
+            own = tuple(costs[arm][t] for t, arm in enumerate(choice))
+            other_costs = tuple(bounded[arm][t] for t, arm in enumerate(choice))
+            made.append(Cell(domain, user, seed, tester, name, own, other_costs))
+    return made
+
+
+def _swept(plan: Plan, trained: dict[str, Any]) -> bool:
+    return all(fit.arm in trained for unit in sweep(plan) for fit in unit.fits)
