@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -107,9 +108,18 @@ _protocol: Protocol | None = None
 _ledger: Ledger | None = None
 
 
+def _follow_parent() -> None:
+    """End with the process that began this one, also where that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _begin(place: Place, told: Any) -> None:
     """In each process, once: load the base."""
     global _protocol, _ledger
+    threading.Thread(target=_follow_parent, daemon=True).start()
     from learner.experiment.agent import Agent
     from learner.training.quiet import quiet
 
