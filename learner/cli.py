@@ -10,7 +10,7 @@ import signal
 
 import rich_click as click
 
-from learner.commands import adapters, edits, host, machine, plugins, training
+from learner.commands import adapters, edits, experiment, host, machine, plugins, training
 from learner.commands.frame import HELP, Group, terminated
 
 
@@ -25,6 +25,7 @@ def main() -> None:
       learner demo              see the whole loop on texts of this machine
       learner train             train on your own edits
       learner edits stats       see whether it helped
+      learner reproduce         the paper's experiment
 
     \b
     Completion, in bash (zsh and fish likewise):
@@ -38,6 +39,8 @@ for command in (
     host.serve,
     training.train,
     training.demo,
+    experiment.reproduce,
+    experiment.diagnose,
     edits.edits,
     edits.consent,
     adapters.adapters,

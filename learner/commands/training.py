@@ -18,7 +18,8 @@ from learner.progress import Work
 DEMO_BEFORE, DEMO_AFTER = 46, 75
 
 
-def _need_training() -> None:
+def need_training() -> None:
+    """Raise TrainingError where the training packages are not installed."""
     missing = [m for m in ("torch", "transformers", "peft", "trl") if importlib.util.find_spec(m) is None]
     if missing:
         raise TrainingError(f"training needs {', '.join(missing)}: pip install 'redraft[train]'")
@@ -77,7 +78,7 @@ def run_training(
     dry_run: bool = False,
 ) -> dict[str, Any]:
     """What `learner train` does; its report as plain values. Raises RedraftError, saying what to do."""
-    _need_training()
+    need_training()
     there = feedback.installed()
     for name in names:
         if name not in there:
@@ -132,7 +133,7 @@ def demo(home: Path | None, target: Path | None, before: int, after: int) -> Non
     Example:
       learner demo --json demo.json
     """
-    _need_training()
+    need_training()
     from learner.commands import demonstration
 
     outcome, pictures = demonstration.show(home, before, after)

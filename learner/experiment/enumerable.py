@@ -83,16 +83,19 @@ class World:
         weights: Array = BETA * ratio / (self.reach * (2 * self.wishes - 1))
         return weights
 
+    @cached_property
     def base(self) -> Array:
         """pi_ref (kinds, 2^K)."""
         return product(self.rates)
 
+    @cached_property
     def optimum(self) -> Array:
         """pi* (kinds, 2^K), by its definition: pi_ref exp(-c/beta), normalised."""
-        tilted = self.base() * np.exp(-self.costs() / BETA)
+        tilted = self.base * np.exp(-self.costs / BETA)
         optimum: Array = tilted / tilted.sum(1, keepdims=True)
         return optimum
 
+    @cached_property
     def kernel(self) -> Array:
         """q(y'|x,y) as (kinds, y, y')."""
         y = answers()
@@ -104,6 +107,7 @@ class World:
             found += p * per_bit.prod(-1)
         return found
 
+    @cached_property
     def distance(self) -> Array:
         """D_edit (kinds, y, y'): the weights of the bits that differ."""
         y = answers()
@@ -111,28 +115,29 @@ class World:
         distance: Array = np.einsum("abk,xk->xab", differs, self.weights)
         return distance
 
+    @cached_property
     def costs(self) -> Array:
         """c(x, y) (kinds, 2^K): what an edit of y costs on average."""
-        costs: Array = (self.kernel() * self.distance()).sum(2)
+        costs: Array = (self.kernel * self.distance).sum(2)
         return costs
 
     def subopt(self, policy: Array) -> float:
         """J_beta(pi) - J_beta(pi*), contexts of all kinds alike."""
 
         def objective(pi: Array) -> float:
-            ratio = np.log(np.maximum(pi, 1e-300)) - np.log(self.base())
-            return float((pi * (self.costs() + BETA * ratio)).sum(1).mean())
+            ratio = np.log(np.maximum(pi, 1e-300)) - np.log(self.base)
+            return float((pi * (self.costs + BETA * ratio)).sum(1).mean())
 
-        return objective(policy) - objective(self.optimum())
+        return objective(policy) - objective(self.optimum)
 
     def edits(self, n: int, generator: np.random.Generator) -> tuple[Any, Any, Any, Any]:
         """n offline edits: kinds, y ~ pi_ref, y' ~ q(.|x, y), and D_edit(y, y')."""
         size = 2**RULES
         kinds = generator.integers(0, len(self.rates), n)
-        base, kernel = self.base().cumsum(1), self.kernel().cumsum(2)
+        base, kernel = self.base.cumsum(1), self.kernel.cumsum(2)
         y = np.minimum((generator.random(n)[:, None] > base[kinds]).sum(1), size - 1)
         kept = np.minimum((generator.random(n)[:, None] > kernel[kinds, y]).sum(1), size - 1)
-        return kinds, y, kept, self.distance()[kinds, y, kept]
+        return kinds, y, kept, self.distance[kinds, y, kept]
 
 
 def world(domain: str, user: str, seed: int) -> World:
@@ -251,7 +256,7 @@ def subopt_curve(domain: str, user: str, seeds: int = SEEDS) -> dict[str, list[f
 def convergence(domain: str, user: str, rounds: int, seed: int = 0) -> list[float]:
     """Mean over kinds of TV(pi_t, pi*), where pi_0 is the base and pi_t is pi_t-1 edited and imitated."""
     here = world(domain, user, seed)
-    policy, kernel, optimum = here.base(), here.kernel(), here.optimum()
+    policy, kernel, optimum = here.base, here.kernel, here.optimum
     found = []
     for _ in range(rounds + 1):
         found.append(float(np.abs(policy - optimum).sum(1).mean() / 2))
@@ -275,7 +280,7 @@ def _online(domain: str, user: str, seed: int) -> list[Cell]:
     generator = np.random.default_rng([seed, 1])
     kinds = generator.integers(0, KINDS, ROUNDS)
     drawn, edited = generator.random((2, ROUNDS))
-    kernel, distance, longest = strong.kernel().cumsum(2), strong.distance(), strong.weights.sum(1)
+    kernel, distance, longest = strong.kernel.cumsum(2), strong.distance, strong.weights.sum(1)
     costs: dict[str, list[float]] = {}
     for method in METHODS:
         policy = learn(here, method, edits).cumsum(1)
@@ -284,4 +289,5 @@ def _online(domain: str, user: str, seed: int) -> list[Cell]:
         costs[method] = [float(c) for c in distance[kinds, y, kept] / longest[kinds]]
     choice = late.upper_confidence(costs, ALPHA)
     costs["late_ensemble"] = [costs[arm][t] for t, arm in enumerate(choice)]
-    return [Cell(domain, user, seed, "strong", m, tuple(c), tuple(c)) for m, c in costs.items()]
+    played = {"late_ensemble": tuple(choice)}
+    return [Cell(domain, user, seed, "strong", m, tuple(c), tuple(c), played.get(m, ())) for m, c in costs.items()]

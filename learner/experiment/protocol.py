@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from statistics import fmean
 
 from filelock import FileLock
 
@@ -23,7 +24,7 @@ from learner.experiment import sources
 from learner.experiment.agent import Agent, Case, edit_of
 from learner.experiment.ledger import Answer, Ledger
 from learner.experiment.plan import Dials, Domain, Plan
-from learner.experiment.users import GibbsUser, RulesUser, User
+from learner.experiment.users import GibbsUser, LanguageModel, LlmUser, RulesUser, User
 from learner.records import Edit
 
 BASE = "base"
@@ -61,15 +62,37 @@ def rng(*names: object) -> Random:
     return Random("/".join(map(str, names)))
 
 
-def users(plan: Plan, domain: str) -> dict[str, User]:
-    """The users of a domain: strong, weak, and the transfer user of the online rounds."""
-    rules = {name: kind.rules for name, kind in plan.domains[domain].kinds.items()}
-    wish = plan.users
-    return {
-        "strong": RulesUser(rules, wish.firmness),
-        "weak": RulesUser(rules, wish.firmness, wish.subset, wish.thorough),
-        "transfer": GibbsUser(rules, wish.transfer_beta, wish.transfer_base_rate, wish.transfer_weight),
-    }
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who edits: rules, or language models, whose answers are kept in `cache`; `transfer` tests in the second table."""
+
+    strong: LanguageModel | None = None
+    transfer: LanguageModel | None = None
+    cache: Path = Path()
+
+    def users(self, plan: Plan, domain: str) -> dict[str, User]:
+        """The users of a domain: strong, weak, and the transfer user of the online rounds."""
+        kinds, wish = plan.domains[domain].kinds, plan.users
+        if self.strong is not None:
+            styles = {name: kind.style for name, kind in kinds.items()}
+            ask, name = self.strong.ask(), self.strong.model
+            other = self.transfer or self.strong
+            return {
+                "strong": LlmUser(styles, ask, self.cache, name),
+                "weak": LlmUser(styles, ask, self.cache, name, wish.subset, wish.thorough),
+                "transfer": LlmUser(styles, other.ask(), self.cache, other.model),
+            }
+        rules = {name: kind.rules for name, kind in kinds.items()}
+        return {
+            "strong": RulesUser(rules, wish.firmness),
+            "weak": RulesUser(rules, wish.firmness, wish.subset, wish.thorough),
+            "transfer": GibbsUser(rules, wish.transfer_beta, wish.transfer_base_rate, wish.transfer_weight),
+        }
+
+    def told(self) -> str:
+        """For the identity of a run."""
+        models = [m.model for m in (self.strong, self.transfer) if m is not None]
+        return f"llm {' '.join(models)}" if models else "rules"
 
 
 def documents(plan: Plan, domain: str, seed: int, corpora: Path) -> Split:
@@ -118,8 +141,9 @@ def _case(domain: Domain, kind: str, text: str) -> Case:
 class Protocol:
     """Does the work of a run, as far as it is not in the ledger yet."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, agent: Agent, corpora: Path, tell: Say) -> None:
+    def __init__(self, plan: Plan, ledger: Ledger, agent: Agent, corpora: Path, cast: Cast, tell: Say) -> None:
         self.plan, self.ledger, self._agent, self._corpora, self._tell = plan, ledger, agent, corpora, tell
+        self._cast = cast
         self._at: tuple[str, int] | None = None
 
     def split(self, domain: str, seed: int) -> Split:
@@ -144,10 +168,10 @@ class Protocol:
                 known |= found
         return known
 
-    def edits(self, setting: Setting, seed: int, cases: Sequence[Case], answers: Mapping[str, Answer]) -> list[Edit]:
+    def edits(self, setting: Setting, seed: object, cases: Sequence[Case], answers: Mapping[str, Answer]) -> list[Edit]:
         """What the user makes of the base's answers. An empty answer is no offer."""
         domain, name = setting
-        user = users(self.plan, domain)[name]
+        user = self._cast.users(self.plan, domain)[name]
         return [
             edit_of(case, answer, user.edit(case.kind, answer.text, rng(seed, domain, case.id)))
             for case in cases
@@ -177,6 +201,39 @@ class Protocol:
                 self.ledger.put_answers(arms[name], found)
             self.ledger.put_fit(fit.arm, fit.feedback, _plain(fit.dials), dict(figures))
 
+    def grow(self, user: str, seed: int) -> list[float]:
+        """Rounds of edit and retraining: mean cost with the strong user before the first round and after each.
+
+        In each round the adapter so far answers the offline documents, the user edits its answers, and a
+        new adapter is trained on these edits alone.
+        """
+        growth = self.plan.growth
+        assert growth is not None
+        domain, name = growth.domain, growth.feedback
+        split, size = self.split(domain, seed), self.plan.domains[growth.domain].max_tokens
+        answers = self.base_answers(domain, seed)
+        known = {k: v["costs"] for k, v in self.ledger.fits().items() if "costs" in v}
+        held = self.edits((domain, user), seed, split.held, answers)
+        found = [self._cost(domain, seed, split.pool, answers)]
+        for number in range(1, growth.rounds + 1):
+            arm = f"{domain}/{seed}/{user}/growth/{number}"
+            offline = [case for case in split.offline if case.id in answers]
+            if arm in known:
+                found.append(known[arm])
+                answers = self.ledger.answers(arm)
+                continue
+            self._tell(f"{domain}, {user} user, seed {seed}: round {number} of edit and retraining", None)
+            edits = self.edits((domain, user), f"{seed}/{number}", offline, answers)
+            with self._agent.trained(name, Dials(), edits, held, seed, lambda _what, _share: None) as figures:
+                answers = self._agent.answers([*split.offline, *split.pool], size)
+            found.append(self._cost(domain, seed, split.pool, answers))
+            self.ledger.put_answers(arm, answers)
+            self.ledger.put_fit(arm, name, {}, {**figures, "costs": found[-1]})
+        return found
+
+    def _cost(self, domain: str, seed: int, pool: Sequence[Case], answers: Mapping[str, Answer]) -> float:
+        return fmean(rounds(self.plan, domain, seed, "strong", pool, answers, self._cast)[0])
+
 
 def _plain(dials: Dials) -> dict[str, float]:
     import msgspec
@@ -185,10 +242,10 @@ def _plain(dials: Dials) -> dict[str, float]:
 
 
 def rounds(
-    plan: Plan, domain: str, seed: int, tester: str, pool: Sequence[Case], answers: Mapping[str, Answer]
+    plan: Plan, domain: str, seed: int, tester: str, pool: Sequence[Case], answers: Mapping[str, Answer], cast: Cast
 ) -> tuple[list[float], list[float]]:
     """The paper's cost and `cost_max` of each of T rounds, for one arm's answers. An empty answer costs 1."""
-    user = users(plan, domain)[tester]
+    user = cast.users(plan, domain)[tester]
     drawn = contexts(plan, domain, seed, pool)
     costs, bounded = [], []
     for t, case in enumerate(drawn):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from learner.experiment import late
@@ -17,6 +18,7 @@ from learner.experiment.ledger import Ledger
 from learner.experiment.plan import Dials, Plan
 from learner.experiment.protocol import (
     BASE,
+    Cast,
     Fit,
     Protocol,
     Setting,
@@ -36,10 +38,18 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Trainings that one process does one after the other; `also` are domains that the adapters answer in too."""
+    """What one process does in one go: trainings, or the rounds of edit and retraining of a (user, seed).
 
-    fits: tuple[Fit, ...]
-    also: tuple[tuple[str, ...], ...]
+    `also` are the domains that each adapter answers in too.
+    """
+
+    fits: tuple[Fit, ...] = ()
+    also: tuple[tuple[str, ...], ...] = ()
+    growth: tuple[str, int] | None = None
+
+    def trainings(self, plan: Plan) -> int:
+        """How many there are."""
+        return len(self.fits) if self.growth is None or plan.growth is None else plan.growth.rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,7 @@ class Place:
     corpora: Path
     base: BaseModel
     plan: Plan
+    cast: Cast
     jobs: int
 
     def identity(self) -> dict[str, str]:
@@ -61,7 +72,12 @@ class Place:
                 for k in d.kinds.values()
             }
         )
-        return {"plan": self.plan.digest, "base": self.base.fingerprint, "documents": " ".join(read)}
+        return {
+            "plan": self.plan.digest,
+            "base": self.base.fingerprint,
+            "documents": " ".join(read),
+            "user": self.cast.told(),
+        }
 
     def ledger(self) -> Ledger:
         """The run's rows. Raises ConfigError where another plan, model or version made them."""
@@ -94,12 +110,16 @@ def remaining(plan: Plan, ledger: Ledger) -> list[Unit]:
             for setting in main[:2]:
                 beyond = tuple(Fit(setting, 0, name, plan.grid.get(name, (Dials(),))[0]) for name in plan.beyond)
                 units.append(Unit(beyond, ()))
+    if plan.growth is not None:
+        units += [Unit(growth=(user, seed)) for seed in range(plan.growth.seeds) for user in ("strong", "weak")]
     return units
 
 
 def done(unit: Unit, ledger: Ledger) -> bool:
     """Whether nothing of it is left to do."""
     fits = ledger.fits()
+    if unit.growth is not None:
+        return False  # what is done of it is skipped at once
     crossed = [f"{fit.arm}>{d}" for fit, also in zip(unit.fits, unit.also, strict=False) for d in also]
     return all(fit.arm in fits for fit in unit.fits) and all(ledger.answers(arm) for arm in crossed)
 
@@ -127,7 +147,7 @@ def _begin(place: Place, told: Any) -> None:
         plan = place.plan
         _ledger = place.ledger()
         agent = Agent(place.base, plan.epochs, plan.batch_size, place.folder / f"work-{os.getpid()}")
-        _protocol = Protocol(plan, _ledger, agent, place.corpora, lambda words, _share: told.put(words))
+        _protocol = Protocol(plan, _ledger, agent, place.corpora, place.cast, lambda words, _share: told.put(words))
 
 
 def _work(unit: Unit) -> int:
@@ -135,16 +155,20 @@ def _work(unit: Unit) -> int:
 
     assert _protocol is not None
     with quiet():
+        if unit.growth is not None:
+            _protocol.grow(*unit.growth)
         for number, fit in enumerate(unit.fits):
             _protocol.fit(fit, unit.also[number] if unit.also else ())
-    return len(unit.fits)
+    return unit.trainings(_protocol.plan)
 
 
 def work(place: Place, say: Say) -> None:
-    """Do all that is left. What is done is in the ledger, whenever this is stopped.
+    """Do all that is left; nothing without a job. What is done is in the ledger, whenever this is stopped.
 
     Raises what a training raises, once the trainings at work have ended.
     """
+    if not place.jobs:
+        return
     ledger = place.ledger()
     stages: Sequence[Callable[[], list[Unit]]] = (lambda: sweep(place.plan), lambda: remaining(place.plan, ledger))
     for stage in stages:
@@ -162,7 +186,7 @@ def _pool(place: Place, units: Sequence[Unit], say: Say) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(max(1, cores // jobs))
-    total = sum(len(unit.fits) for unit in units)
+    total = sum(unit.trainings(place.plan) for unit in units)
     finished = 0
     try:
         with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(place, told)) as pool:
@@ -227,7 +251,7 @@ def _setting(place: Place, ledger: Ledger, trained: dict[str, Any], setting: Set
     drawn = contexts(plan, domain, seed, pool)
     made = []
     for tester in ("strong", "transfer"):
-        played = {name: rounds(plan, domain, seed, tester, pool, own) for name, own in answers.items()}
+        played = {name: rounds(plan, domain, seed, tester, pool, own, place.cast) for name, own in answers.items()}
         made += [Cell(domain, user, seed, tester, name, tuple(c), tuple(b)) for name, (c, b) in played.items()]
         arms = [name for name in (BASE, *plan.feedback) if name in played]
         if len(arms) < len(plan.feedback) + 1:
@@ -245,8 +269,22 @@ def _setting(place: Place, ledger: Ledger, trained: dict[str, Any], setting: Set
         for name, choice in choices.items():
             own = tuple(costs[arm][t] for t, arm in enumerate(choice))
             other_costs = tuple(bounded[arm][t] for t, arm in enumerate(choice))
-            made.append(Cell(domain, user, seed, tester, name, own, other_costs))
+            made.append(Cell(domain, user, seed, tester, name, own, other_costs, tuple(choice)))
     return made
+
+
+def growth(plan: Plan, ledger: Ledger) -> dict[str, list[float]]:
+    """Mean cost over seeds after each round of edit and retraining, by user; what is not done yet is left out."""
+    if plan.growth is None:
+        return {}
+    fits = ledger.fits()
+    found: dict[str, list[float]] = {}
+    for user in ("strong", "weak"):
+        for number in range(1, plan.growth.rounds + 1):
+            arms = [f"{plan.growth.domain}/{seed}/{user}/growth/{number}" for seed in range(plan.growth.seeds)]
+            if all(arm in fits for arm in arms):
+                found.setdefault(user, []).append(fmean(fits[arm]["costs"] for arm in arms))
+    return found
 
 
 def _swept(plan: Plan, trained: dict[str, Any]) -> bool:

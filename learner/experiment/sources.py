@@ -18,7 +18,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
@@ -53,6 +53,12 @@ def load(spec: str, corpora: Path, words: tuple[int, int], seed: int) -> list[Te
 
     Raises ConfigError for a source that is not known or not there, saying what to do.
     """
+    return shuffled(_read(spec, corpora, words), PER_SOURCE, seed)
+
+
+@lru_cache(maxsize=32)
+def _read(spec: str, corpora: Path, words: tuple[int, int]) -> tuple[Text, ...]:
+    """Everything that a source holds; read once."""
     kind, _, argument = spec.partition(":")
     fewest, most = words
     readers: Mapping[str, Callable[[], Iterator[Text]]] = {
@@ -69,8 +75,7 @@ def load(spec: str, corpora: Path, words: tuple[int, int], seed: int) -> list[Te
     }
     if kind not in readers:
         raise ConfigError(f"source {spec!r}: there is no kind {kind!r}; there are {', '.join(readers)}")
-    texts = (Text(text.source, scrub(text.body)) for text in readers[kind]())
-    return shuffled(texts, PER_SOURCE, seed)
+    return tuple(Text(text.source, scrub(text.body)) for text in readers[kind]())
 
 
 def _reference(fewest: int, most: int) -> Iterator[Text]:

@@ -29,7 +29,7 @@ POSTER_TRANSFER: Mapping[str, tuple[float, ...]] = {
     "late_ensemble": (0.2509, 0.3403, 0.3123, 0.3428, 0.0862),
 }
 """Its second table, with the transfer user at test time."""
-RESAMPLES = 10_000
+RESAMPLES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Cell:
     method: str
     costs: tuple[float, ...]
     bounded: tuple[float, ...]
+    played: tuple[str, ...] = ()
+    """The arm of each round, for a late ensemble."""
 
     @property
     def mean(self) -> float:
@@ -119,35 +121,37 @@ def regret(cells: Sequence[Cell], late: str, arms: Sequence[str], base: str = "b
     return found
 
 
-def paired(cells: Sequence[Cell], one: str, other: str, confidence: float = 0.95) -> tuple[float, float, float] | None:
-    """Mean of one method's MaxSubOpt less the other's, and a bootstrap interval.
+def resampled(cells: Sequence[Cell], methods: Sequence[str]) -> dict[str, Any] | None:
+    """Bootstrap draws of each method's MaxSubOpt, averaged over seeds: an array of `RESAMPLES` for each.
 
-    Rounds are drawn anew, the same for both methods, within each (seed, setting); MaxSubOpt is worked out
+    Rounds are drawn anew, the same for all methods, within each (seed, setting), and MaxSubOpt is worked out
     again from each draw. None where no seed is complete.
     """
     import numpy as np
 
-    methods = list(dict.fromkeys(c.method for c in cells))
     settings = list(dict.fromkeys((c.domain, c.user) for c in cells))
     by = {(c.seed, c.domain, c.user, c.method): np.asarray(c.costs) for c in cells}
     seeds = [s for s in sorted({c.seed for c in cells}) if all((s, *k, m) in by for k in settings for m in methods)]
     if not seeds:
         return None
     generator = np.random.default_rng(0)
-    draws = np.zeros(RESAMPLES)
-    for seed in generator.choice(seeds, size=len(seeds), replace=False):
-        worst = {one: np.full(RESAMPLES, -np.inf), other: np.full(RESAMPLES, -np.inf)}
+    total = np.zeros((RESAMPLES, len(methods)))
+    for seed in seeds:
+        worst = np.full((RESAMPLES, len(methods)), -np.inf)
         for setting in settings:
-            table = np.stack([by[int(seed), *setting, m] for m in methods])
-            index = generator.integers(0, table.shape[1], (RESAMPLES, table.shape[1]))
-            counts = np.stack([np.bincount(i, minlength=table.shape[1]) for i in index])
-            means = counts @ table.T / table.shape[1]
-            least = means.min(1)
-            for name in worst:
-                worst[name] = np.maximum(worst[name], means[:, methods.index(name)] - least)
-        draws += (worst[one] - worst[other]) / len(seeds)
-    exact = suboptimality(cells, methods)
-    mean = fmean(exact[one]) - fmean(exact[other])
+            table = np.stack([by[seed, *setting, m] for m in methods])
+            size = table.shape[1]
+            counts = generator.multinomial(size, np.full(size, 1 / size), RESAMPLES)
+            means = counts @ table.T / size
+            worst = np.maximum(worst, means - means.min(1, keepdims=True))
+        total += worst / len(seeds)
+    return {method: total[:, i] for i, method in enumerate(methods)}
+
+
+def interval(draws: Any, confidence: float = 0.95) -> tuple[float, float]:
+    """The middle `confidence` of bootstrap draws."""
+    import numpy as np
+
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
-    return mean, float(low), float(high)
+    return float(low), float(high)

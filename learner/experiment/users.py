@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,17 +96,22 @@ class LlmUser:
     """The paper's user: a language model that is asked whether it likes the text, and if not, to revise it.
 
     The second question does not show the document either. `styles` are PRELUDE's preference strings by
-    kind. Answers are kept in `cache`, one file for each question, so that the same run is the same run.
+    kind; the weak user names a random `subset` of a string's wishes, and all of them with probability
+    `thorough`. Answers are kept in `cache`, one file for each question, so that the same run is the same run.
     """
 
     styles: Mapping[str, str]
     ask: Ask
     cache: Path
     model: str = ""
+    subset: int | None = None
+    thorough: float = 0.05
 
     def edit(self, kind: str, offered: str, rng: Random) -> str:
         """The offer if it is liked, else its revision; the offer too where the revision is empty."""
-        style = self.styles[kind]
+        wishes = self.styles[kind].split(", ")
+        drawn, thorough = rng.sample(wishes, min(self.subset or len(wishes), len(wishes))), rng.random() < self.thorough
+        style = ", ".join(wishes if thorough else [wish for wish in wishes if wish in drawn])
         liked = self._asked(LIKES.format(text=offered, style=style))
         if liked.strip().lower().lstrip("\"'*").startswith("yes"):
             return offered
@@ -121,6 +127,19 @@ class LlmUser:
         part.write_text(json.dumps(answer), encoding="utf-8")
         part.replace(file)
         return answer
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """A language model as the user: where it answers. `key_variable` names the environment variable of its key."""
+
+    url: str
+    model: str
+    key_variable: str = ""
+
+    def ask(self) -> Ask:
+        """How it is asked."""
+        return ask_url(self.url, self.model, os.environ.get(self.key_variable, "") if self.key_variable else "")
 
 
 def ask_url(url: str, model: str, api_key: str = "", *, seconds: float = 300.0) -> Ask:

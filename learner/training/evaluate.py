@@ -9,6 +9,7 @@ the paper picks its settings by. It cannot see endless repetition, which lengths
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -127,6 +128,21 @@ class Likelihood:
         """Interval of how many nats a token the adapter is better, over documents. Needs two documents."""
         gains = [b - a for b, a in zip(self.base, self.adapter, strict=True)]
         return interval(list(by_document(self.documents, gains).values()))
+
+
+def second_moment(likelihood: Likelihood, lengths: Sequence[int]) -> float | None:
+    """log E[(pi/pi_ref)^2] over held-out kept texts of these lengths in tokens, in nats; None without any.
+
+    Stands for the coverage that the paper's bound for dpo asks for (C_PREF): the larger, the less of what
+    the adapter writes does the base ever write.
+    """
+    logs = [
+        2 * n * (before - after) for n, before, after in zip(lengths, likelihood.base, likelihood.adapter, strict=True)
+    ]
+    if not logs:
+        return None
+    top = max(logs)
+    return top + math.log(fmean(math.exp(x - top) for x in logs))
 
 
 def judge(base: Figures, adapter: Figures, likelihood: Likelihood | None = None) -> tuple[AdapterState, str]:

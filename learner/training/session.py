@@ -20,7 +20,7 @@ from learner.records import AdapterState, AdapterVersion, Run, now
 from learner.store import Store
 from learner.training import batches
 from learner.training.dataset import Row, Tokenised, tokenise
-from learner.training.evaluate import Figures, Likelihood, interval, judge, measure
+from learner.training.evaluate import Figures, Likelihood, interval, judge, measure, second_moment
 from learner.training.fit import SHORTEST_ANSWER, Samples, fitting
 from learner.training.logprobs import Text
 from learner.training.policy import load_policy
@@ -205,6 +205,7 @@ class Session:
             "cut_share": own.cut_share,
             "kept_loss": likelier.adapter_mean,
         }
+        moment = second_moment(likelier, [len(r.kept) for r in self._likely])
         self._update(name, **figures)
         shared = {
             "base_proxy_cost": base.proxy_cost,
@@ -212,6 +213,7 @@ class Session:
             "base_kept_loss": likelier.base_mean,
             "edits": len(own.costs),
             "documents": len(set(own.documents)),
+            "second_moment": moment,
         }
         self._settle(name, state, reason, figures | shared)
 
