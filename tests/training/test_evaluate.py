@@ -1,11 +1,12 @@
 """The judgement over held-out figures: pure, from numbers alone."""
 
 import random
+from math import exp, log
 
 import pytest
 
 from learner.records import AdapterState
-from learner.training.evaluate import Figures, Likelihood, by_document, interval, judge
+from learner.training.evaluate import Figures, Likelihood, by_document, interval, judge, second_moment
 
 BASE = [0.6, 0.5, 0.7, 0.4, 0.6, 0.5, 0.8, 0.6]
 
@@ -123,3 +124,11 @@ def test_likelihood_goes_before_cost_and_promotes_nothing_that_runs_away():
     assert judge(figures(BASE), worse, likelihood([0.1, -0.1] * 4))[0] is AdapterState.RETIRED
     long = figures(BASE, ratios=[2.4] * 8)
     assert judge(figures(BASE), long, likelihood([1.0] * 8))[0] is AdapterState.RETIRED
+
+
+def test_the_second_moment_is_that_of_the_ratio_of_sequences():
+    likelihood = Likelihood(("a", "b"), base=(2.0, 1.0), adapter=(1.5, 1.25))
+    # log-ratios of sequences: 4 x 0.5 and 2 x -0.25
+    expected = log((exp(2 * 2.0) + exp(2 * -0.5)) / 2)
+    assert second_moment(likelihood, [4, 2]) == pytest.approx(expected)
+    assert second_moment(Likelihood((), (), ()), []) is None

@@ -2,11 +2,15 @@
 
 import pytest
 import torch
-from policies import policy, tiny_lm
+from policies import INVOCATION, policy, rows, tiny_lm
 
 from learner.training import sampling
+from learner.training.dataset import Tokenised
+from learner.training.fit import Samples, fitting
+from learner.training.quiet import quiet
 from learner.training.sampling import sample
-from learner.training.settings import batch_size, learning_rate
+from learner.training.settings import TrainSettings, batch_size, learning_rate
+from plugins.feedback.sft import SFT
 
 PROMPTS = [[5, 6, 7], [9, 10, 11, 12, 13, 6], [20, 21]]
 
@@ -75,3 +79,51 @@ def test_the_rate_falls_as_models_grow():
 @pytest.mark.parametrize(("rows", "epochs", "size"), [(5, 3, 2), (40, 3, 2), (80, 3, 4), (160, 3, 8), (5000, 3, 8)])
 def test_batches_leave_enough_steps(rows, epochs, size):
     assert batch_size(rows, epochs) == size
+
+
+# Greedy answers, with the prompts' keys and values shared, as the experiment asks
+
+
+def greedy(base, prompts, **shared):
+    return sample(base.causal_lm, base.tokenizer, prompts, None, max_tokens=10, **shared)
+
+
+def test_greedy_answers_take_the_likeliest_token():
+    base = policy(model=tiny_lm())
+    (first,) = greedy(base, PROMPTS[:1])
+    ids = list(PROMPTS[0])
+    with torch.no_grad():
+        for token in first.ids:
+            assert int(base.causal_lm(input_ids=torch.tensor([ids])).logits[0, -1].argmax()) == token
+            ids.append(token)
+
+
+def test_shared_prompts_change_no_answer_of_the_base():
+    base = policy(model=tiny_lm())
+    prompts = [[9, 8, 7, *INVOCATION], [20, 21, 22, 23, 24, *INVOCATION], [*INVOCATION]]
+    assert greedy(base, prompts) == greedy(base, prompts, prefixes=base.prefixes, invocation=len(INVOCATION))
+
+
+def test_with_shared_prompts_an_adapter_acts_from_the_invocation_on(tmp_path):
+    """The same answers as peft's own activated LoRA gives, reading each prompt whole."""
+    prompts = [[9, 8, 7, *INVOCATION], [20, 21, 22, 23, 24, *INVOCATION]]
+    shared = policy(model=tiny_lm())
+    data = Tokenised(tuple(rows()), (), {})
+    settings = TrainSettings(("sft",), epochs=6, learning_rate=0.02, batch_size=2)
+    samples = Samples("tiny", tmp_path)
+    run = fitting(shared, SFT(), data, settings, tmp_path / "run", samples, tell=lambda *_: None)
+    with quiet(), run as (trainer, _):
+        trainer.train()
+        found = greedy(shared, prompts, prefixes=shared.prefixes, invocation=len(INVOCATION))
+        trainer.save_adapter(tmp_path / "adapter")
+    assert found != greedy(shared, prompts, prefixes=shared.prefixes, invocation=len(INVOCATION))  # taken off again
+    from peft import PeftModel
+
+    whole = PeftModel.from_pretrained(tiny_lm(), tmp_path / "adapter")
+    for prompt, answer in zip(prompts, found, strict=True):
+        out = whole.generate(
+            input_ids=torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            max_new_tokens=10, do_sample=False, eos_token_id=2, pad_token_id=1,
+        )  # fmt: skip
+        own = out[0, len(prompt) :].tolist()
+        assert tuple(own[: own.index(2)] if 2 in own else own) == answer.ids

@@ -1,0 +1,134 @@
+"""A whole run on the tiny base: the product's training, resumed after a kill, the same table each time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from polling import until
+
+from learner.experiment import plan as plans
+from learner.experiment.ledger import Ledger
+from learner.experiment.protocol import Cast, documents
+from learner.experiment.reproduce import result
+from learner.experiment.run import Place, cells, done, remaining, sweep, work
+
+NOWHERE = Path("nowhere")
+"""No corpora: documents of this machine."""
+
+
+def small():
+    """The tiny plan, smaller: one seed, two settings, two feedback types, short."""
+    plan = plans.load("tiny")
+    return msgspec.structs.replace(
+        plan,
+        seeds=1,
+        offline=16,
+        held_out=4,
+        pool=8,
+        rounds=24,
+        epochs=2,
+        settings=(("first", "strong"), ("first", "weak")),
+        feedback=("sft", "dpo"),
+        beyond=("salt",),
+        crossed=(),
+        grid={"sft": plan.grid["sft"], "dpo": plan.grid["dpo"][:1]},
+        growth=msgspec.structs.replace(plan.growth, rounds=2, seeds=1),
+        domains={"first": plan.domains["first"]},
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A tiny base, made from few documents, and an empty run."""
+    from learner.experiment import tiny
+
+    tiny_steps, tiny.STEPS = tiny.STEPS, 60
+    folder = tmp_path_factory.mktemp("run")
+    plan = small()
+    split = documents(plan, "first", 0, NOWHERE)
+    try:
+        base = tiny.base(folder, plan, [*split.offline, *split.held], lambda *_: None)
+    finally:
+        tiny.STEPS = tiny_steps
+    return Place(folder, NOWHERE, base, plan, Cast(), 1)
+
+
+PROGRAM = """
+import sys, pickle
+from pathlib import Path
+from learner.experiment.run import work
+if __name__ == "__main__":
+    work(pickle.loads(Path(sys.argv[1]).read_bytes()), lambda words, share: print(words, flush=True))
+"""
+
+
+def test_a_killed_run_goes_on_and_a_finished_one_has_nothing_to_do(place, tmp_path):
+    import pickle
+
+    (tmp_path / "place").write_bytes(pickle.dumps(place))
+    (tmp_path / "program.py").write_text(PROGRAM)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "place")],
+        stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    ledger = place.ledger()
+    until(lambda: len(ledger.fits()) >= 1 or process.poll() is not None, "the first training", 200)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = ledger.fits()
+    assert before
+    said = []
+    work(place, lambda words, _share: said.append(words))
+    assert {arm: fit for arm, fit in ledger.fits().items() if arm in before} == before  # not done again
+    assert all(done(unit, ledger) for unit in [*sweep(place.plan), *remaining(place.plan, ledger)] if unit.fits)
+    found = result(place, 1.0)
+    ledger.close()
+    body = json.loads(json.dumps(found.to_json()))
+    methods = {row["method"] for row in body["rows"]}
+    assert {"base", "sft", "dpo", "salt", "late_ensemble", "late_ensemble (contextual)"} <= methods
+    assert set(body["max_subopt"]) == {"base", "sft", "dpo", "late_ensemble"}
+    assert set(body["regret"]["late_ensemble"]) == {"first/strong", "first/weak"}
+    assert any("rate_scale 0.3" in arm for arm in body["fits"])  # the sweep is reported whole
+    assert {len(lines["strong"][1]) for lines in body["curves"].values()} == {2}
+    assert result(place, 1.0).to_json() == found.to_json()
+
+
+def test_costs_are_rows_in_sqlite(place):
+    ledger = place.ledger()
+    found = cells(place, ledger)
+    rows = ledger.costs()
+    ledger.close()
+    assert len(rows) == len(found) > 0
+    assert all(len(row["costs"]) == place.plan.rounds for row in rows)
+
+
+def test_another_plan_in_the_same_folder_is_refused(place):
+    from dataclasses import replace
+
+    from learner.exceptions import ConfigError
+
+    other = replace(place, plan=msgspec.structs.replace(place.plan, rounds=25))
+    with pytest.raises(ConfigError, match="was made with plan"):
+        work(other, lambda *_: None)
+
+
+def test_the_page_shows_the_run(place):
+    from learner.experiment.page import render
+
+    html = render(result(place, 60.0))
+    assert html.count("<svg") == 4
+    assert "early_ensemble" in html  # the poster's rows
+    assert "rate_scale 0.3" in html
+
+
+def test_the_ledger_of_a_run_has_no_rules_in_what_was_asked(place):
+    ledger = Ledger(place.folder, {})
+    base = ledger.answers("first/0/base")
+    ledger.close()
+    split = documents(place.plan, "first", 0, NOWHERE)
+    assert set(base) == {case.id for part in (split.offline, split.held, split.pool) for case in part}
