@@ -7,7 +7,7 @@ WORKERS ?= 2
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test quick lint nightly bench docs clean
+.PHONY: help demo test quick lint nightly bench reproduce docs clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -40,6 +40,11 @@ nightly: $(VENV)/.installed ## long property tests and kill cycles
 bench: $(VENV)/.installed ## ratios against named peers, into build/bench.json
 	mkdir -p build
 	$(BIN)/python -m tests.benchmarks --json build/bench.json
+
+SIZE ?= smollm2
+reproduce: $(VENV)/.installed ## the paper's experiment (SIZE=tiny: minutes; smollm2: hours on 2 cores); goes on where it stopped
+	$(BIN)/learner setup
+	$(BIN)/learner reproduce --size $(SIZE) --out build/reproduce/$(SIZE) --json build/reproduce-$(SIZE).json --html build/reproduce-$(SIZE).html
 
 docs: $(VENV)/.installed ## rebuild the CLI reference from the commands
 	$(BIN)/python docs/cli_reference.py > docs/cli.md

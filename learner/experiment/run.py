@@ -266,6 +266,11 @@ def _setting(place: Place, ledger: Ledger, trained: dict[str, Any], setting: Set
                 costs, texts, plan.late.contextual_alpha, plan.late.contextual_size
             ),
         }
+        variants = [name for name in played if name.startswith("early_ensemble (")]
+        if variants:
+            costs |= {name: played[name][0] for name in variants}
+            bounded |= {name: played[name][1] for name in variants}
+            choices["late_ensemble (lambda variants as arms)"] = late.upper_confidence(costs, plan.late.alpha)
         for name, choice in choices.items():
             own = tuple(costs[arm][t] for t, arm in enumerate(choice))
             other_costs = tuple(bounded[arm][t] for t, arm in enumerate(choice))

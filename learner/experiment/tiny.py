@@ -30,7 +30,7 @@ STOCK = (
 HABIT = 0.1
 """How often the base follows a rule by itself."""
 VOCABULARY, HIDDEN, LAYERS, HEADS = 2048, 128, 3, 4
-STEPS, BATCH, RATE = 300, 16, 2e-3
+STEPS, BATCH, RATE = 300, 8, 2e-3
 LONGEST = 224
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
