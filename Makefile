@@ -42,9 +42,11 @@ bench: $(VENV)/.installed ## ratios against named peers, into build/bench.json
 	$(BIN)/python -m tests.benchmarks --json build/bench.json
 
 SIZE ?= smollm2
+SEEDS ?=
 reproduce: $(VENV)/.installed ## the paper's experiment (SIZE=tiny: minutes; smollm2: hours on 2 cores); goes on where it stopped
-	$(BIN)/learner setup
-	$(BIN)/learner reproduce --size $(SIZE) --out build/reproduce/$(SIZE) --json build/reproduce-$(SIZE).json --html build/reproduce-$(SIZE).html
+	$(if $(filter smollm2,$(SIZE)),$(BIN)/learner setup)
+	$(BIN)/learner reproduce --size $(SIZE) $(if $(SEEDS),--seeds $(SEEDS)) --out build/reproduce/$(SIZE)$(SEEDS) \
+		--json build/reproduce-$(SIZE).json --html build/reproduce-$(SIZE).html
 
 docs: $(VENV)/.installed ## rebuild the CLI reference from the commands
 	$(BIN)/python docs/cli_reference.py > docs/cli.md

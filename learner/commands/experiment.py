@@ -18,6 +18,7 @@ from learner.progress import Work
 if TYPE_CHECKING:
     from learner.experiment.plan import Plan
     from learner.experiment.result import Result
+    from learner.experiment.table import Row
     from learner.model_files import BaseModel
 
 SIZES = ("enumerable", "tiny", "smollm2")
@@ -144,6 +145,12 @@ def _write_page(found: Result, page: Path) -> None:
     screen.note(f"Page: {page}")
 
 
+def _with_spread(row: Row | None) -> str:
+    if row is None:
+        return screen.MISSING
+    return f"{row.cost_mean:.3f}" + (f" ± {row.cost_sd:.3f}" if row.seeds > 1 else "")
+
+
 def _show(found: Result) -> None:
     """The table, for people."""
     from learner.experiment.table import POSTER, POSTER_SETTINGS
@@ -157,12 +164,7 @@ def _show(found: Result) -> None:
         rows = [
             {
                 "method": name,
-                **{
-                    "/".join(s): f"{by[name, *s].cost_mean:.3f} ± {by[name, *s].cost_sd:.3f}"
-                    if (name, *s) in by
-                    else screen.MISSING
-                    for s in found.settings()
-                },
+                **{"/".join(s): _with_spread(by.get((name, *s))) for s in found.settings()},
                 "worst": worst.get(name),
             }
             for name in dict.fromkeys(method for method, _, _ in by)

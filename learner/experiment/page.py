@@ -65,12 +65,13 @@ def _costs(result: Result, tester: str, title: str, words: str) -> dict[str, Any
         for s in settings:
             row = by.get((name, *s))
             mark = "best" if row is not None and row.cost_mean == least[s] else ""
-            cells.append(_cell(f"{row.cost_mean:.3f}", f"± {row.cost_sd:.3f}", mark) if row else _cell(""))
+            spread = "" if row is None else f"± {row.cost_sd:.3f}" if row.seeds > 1 else "1 seed"
+            cells.append(_cell(f"{row.cost_mean:.3f}", spread, mark) if row else _cell(""))
         cells.append(_cell(f"{worst[name]:.3f}" if name in worst else ""))
         lines.append({"name": name, "cells": cells})
     seeds = max((r.seeds for r in by.values()), default=0)
     heads = [f"{d}, {u}" for d, u in settings]
-    words = f"{words} Mean ± standard deviation over {seeds} seeds; the lowest in bold."
+    words = f"{words} Mean ± standard deviation over up to {seeds} seeds; the lowest in bold."
     return {"title": title, "words": words, "first": "Method", "heads": [*heads, "MaxSubOpt"], "rows": lines}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -139,6 +140,7 @@ def _follow_parent() -> None:
 def _begin(place: Place, told: Any) -> None:
     """In each process, once: load the base."""
     global _protocol, _ledger
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the one that began us ends us
     threading.Thread(target=_follow_parent, daemon=True).start()
     from learner.experiment.agent import Agent
     from learner.training.quiet import quiet
@@ -197,8 +199,11 @@ def _pool(place: Place, units: Sequence[Unit], say: Say) -> None:
                     ready, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
                     finished += sum(future.result() for future in ready)
                     _tell(told, say, finished, total)
-            except BaseException:
+            except BaseException as error:
                 pool.shutdown(wait=False, cancel_futures=True)
+                if not isinstance(error, Exception):  # interrupted: what is done is kept, what is at work is not
+                    for process in multiprocessing.active_children():
+                        process.terminate()
                 raise
     finally:
         if before is None:

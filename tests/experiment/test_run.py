@@ -132,3 +132,19 @@ def test_the_ledger_of_a_run_has_no_rules_in_what_was_asked(place):
     ledger.close()
     split = documents(place.plan, "first", 0, NOWHERE)
     assert set(base) == {case.id for part in (split.offline, split.held, split.pool) for case in part}
+
+
+def test_an_error_in_a_worker_comes_out_as_it_is(place, tmp_path):
+    """A user's model that does not answer: its own message, and the run can go on."""
+    from dataclasses import replace
+
+    from learner.exceptions import RedraftError
+    from learner.experiment.users import LanguageModel
+
+    nobody = Cast(LanguageModel("http://127.0.0.1:9", "m"), cache=tmp_path / "user")
+    other = replace(place, folder=tmp_path / "llm", cast=nobody)
+    with pytest.raises(RedraftError, match="the user's model at http://127.0.0.1:9 did not answer"):
+        work(other, lambda *_: None)
+    ledger = other.ledger()
+    assert ledger.answers("first/0/base")  # what was done is kept
+    ledger.close()
