@@ -135,14 +135,16 @@ def _jobs() -> int:
 
 def _write_page(found: Result, page: Path) -> None:
     try:
+        from learner.experiment import pictures
         from learner.experiment.page import render
 
-        text = render(found)
+        text, bars = render(found), pictures.bars(found)
     except ImportError as error:
         raise ConfigError("the page needs matplotlib and jinja2: pip install 'redraft[report]'") from error
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8")
-    screen.note(f"Page: {page}")
+    page.with_suffix(".svg").write_text(bars, encoding="utf-8")
+    screen.note(f"Page: {page}, and its first picture: {page.with_suffix('.svg')}")
 
 
 def _with_spread(row: Row | None) -> str:

@@ -27,6 +27,9 @@ def render(result: Result) -> str:
                 pictures.shares(result),
             ),
         ]
+    if result.fits:
+        words = "The dials of the lowest held-out log-loss are used in all other settings and seeds."
+        drawings.append(("What was swept", words, pictures.swept(result)))
     for title, series in result.curves.items():
         drawings.append((title, "", pictures.lines(title, series, result.axes.get(title, ("", "")))))
     return environment.from_string(template).render(result=result, tables=_tables(result), drawings=drawings)

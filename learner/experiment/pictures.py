@@ -123,6 +123,30 @@ def bars(result: Result) -> str:
     return _svg(plt, figure)
 
 
+def swept(result: Result) -> str:
+    """Every point of the grid, in the setting where it was swept: its cost, and the log-loss that picks."""
+    plt, palette = _plots(), _palette(result)
+    setting = result.settings()[0]
+    losses = {}
+    for arm, fit in result.fits.items():
+        domain, seed, user, name, dials = arm.split("/", 4)
+        if (domain, user, seed) == (*setting, "0"):
+            losses[name, dials] = fit["kept_loss"]
+    costs = {c.method: c.mean for c in result.tested() if (c.domain, c.user) == setting and c.seed == 0}
+    bars = []
+    for (name, dials), loss in losses.items():
+        cost = costs.get(f"{name} ({dials})", costs.get(name))
+        if cost is not None:
+            bars.append((f"{name}, {dials}", cost, loss, palette.get(name, "#8a8f98")))
+    figure, axis = plt.subplots(figsize=(8.2, 0.6 + 0.34 * len(bars)), layout="constrained")
+    bars.reverse()
+    axis.barh([b[0] for b in bars], [b[1] for b in bars], color=[b[3] for b in bars], height=0.64)
+    for i, (_, cost, loss, _) in enumerate(bars):
+        axis.text(cost, i, f" {cost:.3f}   log-loss {loss:.2f}", va="center", fontsize=8.5)
+    axis.set(xlabel=f"mean edit cost, {setting[0]}, {setting[1]} edits", xlim=(0, 1.3 * max(b[1] for b in bars)))
+    return _svg(plt, figure)
+
+
 def lines(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]], axes: tuple[str, str]) -> str:
     """One of a result's own curves."""
     plt = _plots()

@@ -83,7 +83,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `offline` edits are trained on, `held_out` ones give the log-loss, `pool` documents are what the `rounds`
     of the online phase draw from. `grid` is swept in the first setting and seed; for each feedback type the
-    dials of the lowest held-out log-loss are used everywhere. `settings` are (domain, user) pairs.
+    dials of the lowest held-out log-loss are used everywhere. `settings` are (domain, user) pairs; a plan without
+    `domains` of its own takes them from `domains.toml`.
     """
 
     size: Literal["tiny", "smollm2"]
@@ -122,7 +123,9 @@ def load(size: str) -> Plan:
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise ConfigError(f"the plan {name}: {error}") from error
 
-    domains: dict[str, Domain] = read("domains.toml", dict[str, Domain])
     plan: Plan = read(f"{size}.toml", Plan)
+    if plan.domains:
+        return plan
+    domains: dict[str, Domain] = read("domains.toml", dict[str, Domain])
     used = {domain for domain, _ in plan.settings}
     return msgspec.structs.replace(plan, domains={name: d for name, d in domains.items() if name in used})

@@ -45,7 +45,7 @@ def rounds(tmp_path_factory):
     plan, nowhere = load("tiny"), tmp_path_factory.mktemp("nowhere")
     found = []
     for seed in range(4):
-        drawn = contexts(plan, "first", seed, documents(plan, "first", seed, nowhere).pool)
+        drawn = contexts(plan, "summarization", seed, documents(plan, "summarization", seed, nowhere).pool)
         texts = [case.prompt.messages[-1].content.partition("\n\n")[2] for case in drawn]
         found.append(([case.kind for case in drawn], texts))
     return found

@@ -101,4 +101,4 @@ def test_too_few_documents_are_refused_before_anything_is_done(tmp_path):
 
     plan = msgspec.structs.replace(load_plan("tiny"), offline=100_000)
     with pytest.raises(ConfigError, match=r"holds \d+ documents .* needs \d+"):
-        documents(plan, "first", 0, tmp_path)
+        documents(plan, "summarization", 0, tmp_path)

@@ -18,8 +18,8 @@ SAYINGS = ("The board meets on Monday.", "It is late, and nobody came.", "A new 
 def log(user, seed=0, answers=SAYINGS):
     """Offline edits of the tiny plan's user."""
     plan = load("tiny")
-    editor = Cast().users(plan, "first")[user]
-    cases = documents(plan, "first", seed, __import__("pathlib").Path("nowhere")).offline
+    editor = Cast().users(plan, "summarization")[user]
+    cases = documents(plan, "summarization", seed, __import__("pathlib").Path("nowhere")).offline
     rng = Random(seed)
     return [
         edit_of(case, Answer(said, False), editor.edit(case.kind, said, rng))
