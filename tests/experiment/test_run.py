@@ -31,14 +31,14 @@ def small():
         held_out=4,
         pool=8,
         rounds=24,
-        epochs=2,
+        epochs=1,
         settings=(("summarization", "strong"), ("summarization", "weak")),
         feedback=("sft", "dpo"),
         beyond=("salt",),
         crossed=(),
         grid={"sft": plan.grid["sft"], "dpo": plan.grid["dpo"][:1]},
-        growth=msgspec.structs.replace(plan.growth, rounds=2, seeds=1),
-        domains={"summarization": plan.domains["summarization"]},
+        growth=msgspec.structs.replace(plan.growth, rounds=1, seeds=1),
+        domains={"summarization": msgspec.structs.replace(plan.domains["summarization"], max_tokens=24)},
     )
 
 
@@ -67,6 +67,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.timeout(600)  # several processes load torch one after the other
 def test_a_killed_run_goes_on_and_a_finished_one_has_nothing_to_do(place, tmp_path):
     import pickle
 
@@ -94,7 +95,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_has_nothing_to_do(place, tmp_pa
     assert set(body["max_subopt"]) == {"base", "sft", "dpo", "late_ensemble"}
     assert set(body["regret"]["late_ensemble"]) == {"summarization/strong", "summarization/weak"}
     assert any("rate_scale 0.3" in arm for arm in body["fits"])  # the sweep is reported whole
-    assert {len(lines["strong"][1]) for lines in body["curves"].values()} == {2}
+    assert {len(lines["strong"][1]) for lines in body["curves"].values()} == {1}
     assert result(place, 1.0).to_json() == found.to_json()
 
 
