@@ -154,39 +154,11 @@ def _with_spread(row: Row | None) -> str:
 
 
 def _show(found: Result) -> None:
-    """The table, for people."""
-    from learner.experiment.table import POSTER, POSTER_SETTINGS
-
+    """The tables, for people."""
     for tester, title in (("strong", "Mean edit cost (± sd over seeds)"), ("transfer", "With a transfer user")):
-        cells = found.tested(tester)
-        if not cells:
-            continue
-        worst = found.max_subopt(tester)
-        by = {(r.method, r.domain, r.user): r for r in found.rows(tester)}
-        rows = [
-            {
-                "method": name,
-                **{"/".join(s): _with_spread(by.get((name, *s))) for s in found.settings()},
-                "worst": worst.get(name),
-            }
-            for name in dict.fromkeys(method for method, _, _ in by)
-        ]
-        columns = {
-            "method": "Method",
-            **{"/".join(s): f"{s[0]} {s[1]}" for s in found.settings()},
-            "worst": "MaxSubOpt",
-        }
-        screen.table(rows, columns, False, empty="", title=f"\n{title}")
-    poster = [
-        {
-            "method": name,
-            **{"/".join(s): f"{x:.3f}" for s, x in zip(POSTER_SETTINGS, values, strict=False)},
-            "worst": values[-1],
-        }
-        for name, values in POSTER.items()
-    ]
-    columns = {"method": "Method", **{"/".join(s): f"{s[0]} {s[1]}" for s in POSTER_SETTINGS}, "worst": "MaxSubOpt"}
-    screen.table(poster, columns, False, empty="", title="\nThe poster's table (8B model, 32B user)")
+        if found.tested(tester):
+            _show_costs(found, tester, title)
+    _show_poster()
     regrets = [{"late": name, **values} for name, values in found.regrets().items()]
     if regrets:
         names = {key: key.replace("/", " ") for row in regrets for key in row if key != "late"}
@@ -201,6 +173,34 @@ def _show(found: Result) -> None:
     if differences:
         heads = {"ensemble": "Ensemble", "single": "less", "difference": "MaxSubOpt, 95% interval"}
         screen.table(differences, heads, False, empty="", title="\nEnsembles against single types")
+
+
+def _show_costs(found: Result, tester: str, title: str) -> None:
+    worst = found.max_subopt(tester)
+    by = {(r.method, r.domain, r.user): r for r in found.rows(tester)}
+    rows = [
+        {
+            "method": name,
+            **{"/".join(s): _with_spread(by.get((name, *s))) for s in found.settings()},
+            "worst": worst.get(name),
+        }
+        for name in dict.fromkeys(method for method, _, _ in by)
+    ]
+    heads = {"/".join(s): f"{s[0]} {s[1]}" for s in found.settings()}
+    columns = {"method": "Method", **heads, "worst": "MaxSubOpt"}
+    screen.table(rows, columns, False, empty="", title=f"\n{title}")
+
+
+def _show_poster() -> None:
+    from learner.experiment.table import POSTER, POSTER_SETTINGS
+
+    keys = ["/".join(s) for s in POSTER_SETTINGS]
+    rows = [
+        {"method": name, **{key: f"{x:.3f}" for key, x in zip(keys, values, strict=False)}, "worst": values[-1]}
+        for name, values in POSTER.items()
+    ]
+    columns = {"method": "Method", **{key: key.replace("/", " ") for key in keys}, "worst": "MaxSubOpt"}
+    screen.table(rows, columns, False, empty="", title="\nThe poster's table (8B model, 32B user)")
 
 
 @click.command(cls=Command)

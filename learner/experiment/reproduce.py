@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from learner.experiment import online, run
 from learner.experiment import plan as plans
-from learner.experiment import run
 from learner.experiment.plan import Plan
 from learner.experiment.protocol import Cast, documents
 from learner.experiment.result import Result
@@ -97,8 +97,8 @@ def result(place: Place, seconds: float) -> Result:
     """What the run in `place` has found so far."""
     ledger = place.ledger()
     try:
-        cells = run.cells(place, ledger)
-        grown = run.growth(place.plan, ledger)
+        cells = online.cells(place, ledger)
+        grown = online.growth(place.plan, ledger)
         fits = {arm: fit for arm, fit in ledger.fits().items() if "growth" not in arm}
     finally:
         ledger.close()

@@ -11,26 +11,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from learner.experiment import late
 from learner.experiment.ledger import Ledger
 from learner.experiment.plan import Dials, Plan
-from learner.experiment.protocol import (
-    BASE,
-    Cast,
-    Fit,
-    Protocol,
-    Setting,
-    contexts,
-    documents,
-    picked,
-    rng,
-    rounds,
-    source_of,
-)
-from learner.experiment.table import Cell
+from learner.experiment.protocol import Cast, Fit, Protocol, picked, source_of
 from learner.model_files import BaseModel
 
 Say = Callable[[str, float | None], None]
@@ -220,82 +205,3 @@ def _tell(told: Any, say: Say, finished: int, total: int) -> None:
     except queue.Empty:
         if words is not None:
             say(f"{finished} of {total} trainings. {words}", finished / total)
-
-
-def cells(place: Place, ledger: Ledger) -> list[Cell]:
-    """Play the online rounds of everything that was trained so far; they are kept in the ledger too."""
-    plan = place.plan
-    found: list[Cell] = []
-    trained = ledger.fits()
-    for setting in plan.settings:
-        for seed in range(plan.seeds):
-            found += _setting(place, ledger, trained, setting, seed)
-    for c in found:
-        ledger.put_costs((c.domain, c.user), c.seed, c.tester, c.method, c.costs, c.bounded)
-    return found
-
-
-def _setting(place: Place, ledger: Ledger, trained: dict[str, Any], setting: Setting, seed: int) -> list[Cell]:
-    plan, (domain, user) = place.plan, setting
-    names = {BASE: f"{domain}/{seed}/{BASE}"}
-    for name in (*plan.feedback, *plan.beyond):
-        grid = plan.grid.get(name, (Dials(),))
-        chosen = picked(plan, ledger, name) if name in plan.feedback and _swept(plan, trained) else grid[0]
-        names[name] = Fit(setting, seed, name, chosen).arm
-        if setting == plan.settings[0] and seed == 0:
-            names |= {f"{name} ({d.told()})": Fit(setting, seed, name, d).arm for d in grid if d != chosen}
-    for other, trainer in dict.fromkeys((d, u) for d, u in plan.settings if d != domain and u == "strong"):
-        for name in plan.crossed:
-            if (other, trainer) in plan.settings and user == "strong":
-                arm = Fit((other, trainer), seed, name, picked(plan, ledger, name)).arm if _swept(plan, trained) else ""
-                names[f"{name} of {other}"] = f"{arm}>{domain}"
-    answers = {name: found for name, arm in names.items() if (found := ledger.answers(arm))}
-    if BASE not in answers:
-        return []
-    pool = documents(plan, domain, seed, place.corpora).pool
-    drawn = contexts(plan, domain, seed, pool)
-    made = []
-    for tester in ("strong", "transfer"):
-        played = {name: rounds(plan, domain, seed, tester, pool, own, place.cast) for name, own in answers.items()}
-        made += [Cell(domain, user, seed, tester, name, tuple(c), tuple(b)) for name, (c, b) in played.items()]
-        arms = [name for name in (BASE, *plan.feedback) if name in played]
-        if len(arms) < len(plan.feedback) + 1:
-            continue
-        costs = {name: played[name][0] for name in arms}
-        bounded = {name: played[name][1] for name in arms}
-        texts = [case.prompt.messages[-1].content.partition("\n\n")[2] for case in drawn]
-        choices = {
-            "late_ensemble": late.upper_confidence(costs, plan.late.alpha),
-            "late_ensemble (thompson)": late.product(bounded, "thompson", rng(seed, *setting, tester, "thompson")),
-            "late_ensemble (contextual)": late.contextual(
-                costs, texts, plan.late.contextual_alpha, plan.late.contextual_size
-            ),
-        }
-        variants = [name for name in played if name.startswith("early_ensemble (")]
-        if variants:
-            costs |= {name: played[name][0] for name in variants}
-            bounded |= {name: played[name][1] for name in variants}
-            choices["late_ensemble (lambda variants as arms)"] = late.upper_confidence(costs, plan.late.alpha)
-        for name, choice in choices.items():
-            own = tuple(costs[arm][t] for t, arm in enumerate(choice))
-            other_costs = tuple(bounded[arm][t] for t, arm in enumerate(choice))
-            made.append(Cell(domain, user, seed, tester, name, own, other_costs, tuple(choice)))
-    return made
-
-
-def growth(plan: Plan, ledger: Ledger) -> dict[str, list[float]]:
-    """Mean cost over seeds after each round of edit and retraining, by user; what is not done yet is left out."""
-    if plan.growth is None:
-        return {}
-    fits = ledger.fits()
-    found: dict[str, list[float]] = {}
-    for user in ("strong", "weak"):
-        for number in range(1, plan.growth.rounds + 1):
-            arms = [f"{plan.growth.domain}/{seed}/{user}/growth/{number}" for seed in range(plan.growth.seeds)]
-            if all(arm in fits for arm in arms):
-                found.setdefault(user, []).append(fmean(fits[arm]["costs"] for arm in arms))
-    return found
-
-
-def _swept(plan: Plan, trained: dict[str, Any]) -> bool:
-    return all(fit.arm in trained for unit in sweep(plan) for fit in unit.fits)

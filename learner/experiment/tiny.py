@@ -12,11 +12,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import uuid4
 
 from learner.experiment.agent import Case
 from learner.experiment.plan import Plan
-from learner.experiment.rules import resampled
+from learner.experiment.rules import RULES, resampled
 from learner.model_files import BaseModel
 from learner.training.fit import Tell
 
@@ -32,6 +33,8 @@ HABIT = 0.1
 VOCABULARY, HIDDEN, LAYERS, HEADS = 2048, 128, 3, 4
 STEPS, BATCH, RATE = 300, 8, 2e-3
 LONGEST = 224
+ANSWERS = 4
+"""Answers that the base is shown to each document."""
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -68,20 +71,32 @@ def base(folder: Path, plan: Plan, cases: Sequence[Case], tell: Tell) -> BaseMod
 
 
 def _make(folder: Path, plan: Plan, cases: Sequence[Case], tell: Tell) -> None:
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
+    """Write the tiny base to `folder`: its tokenizer and weights."""
     from learner import prompt
-    from learner.experiment.rules import RULES
 
     rng = Random(0)
     names = sorted({rule for d in plan.domains.values() for kind in d.kinds.values() for rule in kind.rules})
     examples = [
         (case.prompt, answer(case.prompt.messages[-1].content.partition("\n\n")[2], rng.sample(names, 5), rng))
         for case in cases
-        for _ in range(4)
+        for _ in range(ANSWERS)
     ]
+    styled = [RULES[name].apply(text) for name in names for text in STOCK]
+    tokenizer = _tokenizer([m.content for question, _ in examples for m in question.messages] + styled * 20)
+    texts = []
+    for question, said in examples:
+        head, body = prompt.prompt_ids(question, tokenizer), prompt.answer_ids(said, tokenizer, ended=True)
+        if len(head) + len(body) <= LONGEST:
+            texts.append((head, body))
+    _pretrained(texts, len(tokenizer), rng, tell).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _tokenizer(texts: Sequence[str]) -> Any:
+    """Byte pairs of these texts, with a chat template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
@@ -91,20 +106,20 @@ def _make(folder: Path, plan: Plan, cases: Sequence[Case], tell: Tell) -> None:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    styled = [RULES[name].apply(text) for name in names for text in STOCK]
-    raw.train_from_iterator([m.content for p, _ in examples for m in p.messages] + styled * 20, trainer)
-    tokenizer = PreTrainedTokenizerFast(
+    raw.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
         tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=TEMPLATE
     )
-    texts = []
-    for question, said in examples:
-        head = prompt.prompt_ids(question, tokenizer)
-        body = prompt.answer_ids(said, tokenizer, ended=True)
-        if len(head) + len(body) <= LONGEST:
-            texts.append((head, body))
+
+
+def _pretrained(texts: Sequence[tuple[list[int], list[int]]], vocabulary: int, rng: Random, tell: Tell) -> Any:
+    """A small Llama that has learnt to give these answers to these prompts."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=vocabulary,
         hidden_size=HIDDEN,
         intermediate_size=2 * HIDDEN,
         num_hidden_layers=LAYERS,
@@ -120,21 +135,25 @@ def _make(folder: Path, plan: Plan, cases: Sequence[Case], tell: Tell) -> None:
     optimiser = torch.optim.AdamW(lm.parameters(), lr=RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS, pct_start=0.1)
     for step in range(STEPS):
-        batch = rng.sample(texts, min(BATCH, len(texts)))
-        width = max(len(h) + len(b) for h, b in batch)
-        ids = torch.zeros(len(batch), width, dtype=torch.long)
-        labels = torch.full((len(batch), width), -100)
-        mask = torch.zeros(len(batch), width, dtype=torch.long)
-        for i, (head, body) in enumerate(batch):
-            both = torch.tensor([*head, *body])
-            ids[i, : len(both)], mask[i, : len(both)] = both, 1
-            labels[i, len(head) : len(both)] = both[len(head) :]
-        loss = lm(input_ids=ids, attention_mask=mask, labels=labels).loss
+        loss = lm(**_batch(rng.sample(texts, min(BATCH, len(texts))))).loss
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
         optimiser.step()
         schedule.step()
         tell("Training the tiny base", (step + 1) / STEPS)
-    lm.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    return lm
+
+
+def _batch(texts: Sequence[tuple[list[int], list[int]]]) -> dict[str, Any]:
+    """Prompts and answers, padded on the right; the answers' tokens are the labels."""
+    import torch
+
+    width = max(len(head) + len(body) for head, body in texts)
+    ids, mask = torch.zeros(len(texts), width, dtype=torch.long), torch.zeros(len(texts), width, dtype=torch.long)
+    labels = torch.full((len(texts), width), -100)
+    for i, (head, body) in enumerate(texts):
+        both = torch.tensor([*head, *body])
+        ids[i, : len(both)], mask[i, : len(both)] = both, 1
+        labels[i, len(head) : len(both)] = both[len(head) :]
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}

@@ -13,9 +13,10 @@ from polling import until
 
 from learner.experiment import plan as plans
 from learner.experiment.ledger import Ledger
+from learner.experiment.online import cells
 from learner.experiment.protocol import Cast, documents
 from learner.experiment.reproduce import result
-from learner.experiment.run import Place, cells, done, remaining, sweep, work
+from learner.experiment.run import Place, done, remaining, sweep, work
 
 NOWHERE = Path("nowhere")
 """No corpora: documents of this machine."""
