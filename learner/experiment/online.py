@@ -8,9 +8,10 @@ from random import Random
 from statistics import fmean
 
 from learner.experiment import late
+from learner.experiment.agent import Case
 from learner.experiment.ledger import Answer, Ledger
 from learner.experiment.plan import Dials, Plan
-from learner.experiment.protocol import BASE, Case, Fit, Setting, contexts, documents, picked, rng, rounds
+from learner.experiment.protocol import BASE, Fit, Setting, contexts, documents, picked, rng, rounds
 from learner.experiment.run import Place, sweep
 from learner.experiment.table import Cell
 
