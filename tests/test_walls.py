@@ -232,7 +232,10 @@ def test_importing_a_light_module_loads_nothing_heavy(loaded, module):
 def test_loading_every_plugin_loads_nothing_heavy(trapped):
     done = run_trapped(trapped, "-c", LOAD_PLUGINS)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["['dpo', 'early_ensemble', 'rl', 'sft']", "['thompson', 'ucb']"]
+    assert done.stdout.splitlines() == [
+        "['aligned', 'chipo', 'dpo', 'early_ensemble', 'rebel', 'rl', 'sft']",
+        "['thompson', 'ucb']",
+    ]
 
 
 def commands():

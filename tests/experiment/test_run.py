@@ -35,7 +35,7 @@ def small():
         epochs=1,
         settings=(("summarization", "strong"), ("summarization", "weak")),
         feedback=("sft", "dpo"),
-        beyond=("salt",),
+        beyond=("aligned",),
         crossed=(),
         grid={"sft": plan.grid["sft"], "dpo": plan.grid["dpo"][:1]},
         growth=msgspec.structs.replace(plan.growth, rounds=1, seeds=1),
@@ -92,7 +92,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_has_nothing_to_do(place, tmp_pa
     ledger.close()
     body = json.loads(json.dumps(found.to_json()))
     methods = {row["method"] for row in body["rows"]}
-    assert {"base", "sft", "dpo", "salt", "late_ensemble", "late_ensemble (contextual)"} <= methods
+    assert {"base", "sft", "dpo", "aligned", "late_ensemble", "late_ensemble (contextual)"} <= methods
     assert set(body["max_subopt"]) == {"base", "sft", "dpo", "late_ensemble"}
     assert set(body["regret"]["late_ensemble"]) == {"summarization/strong", "summarization/weak"}
     assert any("rate_scale 0.3" in arm for arm in body["fits"])  # the sweep is reported whole

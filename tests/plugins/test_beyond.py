@@ -1,4 +1,4 @@
-"""salt, chipo and rebel against values computed by hand, and on a policy that can be counted."""
+"""aligned, chipo and rebel against values computed by hand, and on a policy that can be counted."""
 
 from math import exp, log
 
@@ -8,13 +8,13 @@ from edit_batches import edit, edit_batch, logprobs
 from torch.nn.functional import logsigmoid
 
 from learner.feedback import Signal, TokenLogprobs, load, validate
+from plugins.feedback.aligned import Aligned
 from plugins.feedback.chipo import ChiPO
 from plugins.feedback.dpo import DPO
 from plugins.feedback.rl import RL, Rebel
-from plugins.feedback.salt import SALT
 
 
-@pytest.mark.parametrize("name", ["salt", "chipo", "rebel"])
+@pytest.mark.parametrize("name", ["aligned", "chipo", "rebel"])
 def test_they_are_installed_and_keep_the_contract(name):
     assert validate(load(name), name).name == name
 
@@ -40,7 +40,7 @@ def corrected(**more):
 
 
 def test_salt_by_hand():
-    loss, figures = SALT(changed=2.0, unlike=0.5).loss(corrected())
+    loss, figures = Aligned(changed=2.0, unlike=0.5).loss(corrected())
     # likelihood: (1 + 2 x 2) / 3 weights; unlikelihood: -log(1 - 0.75) / 3
     assert loss.item() == pytest.approx(5 / 3 + 0.5 * log(4) / 3)
     assert figures["nll"] == pytest.approx(5 / 3)
@@ -48,7 +48,7 @@ def test_salt_by_hand():
 
 def test_salt_pushes_only_at_what_was_changed():
     batch = corrected()
-    SALT().loss(batch)[0].backward()
+    Aligned().loss(batch)[0].backward()
     assert batch.offered.policy.grad[0, 0] == 0
     assert batch.offered.policy.grad[0, 1] > 0
     assert (batch.kept.policy.grad < 0).all()
@@ -59,7 +59,7 @@ def test_salt_stays_finite_on_a_certain_token():
         rows=1, kept=logprobs([[-1.0]]), offered=logprobs([[0.0]]),
         kept_aligned=torch.tensor([[False]]), offered_aligned=torch.tensor([[False]]),
     )  # fmt: skip
-    loss, _ = SALT().loss(batch)
+    loss, _ = Aligned().loss(batch)
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(batch.offered.policy.grad).all()
@@ -71,7 +71,7 @@ def test_salt_takes_an_accepted_offer_as_a_label_only():
     batch = edit_batch(
         rows=1, kept=same, offered=logprobs([[-1.0, -2.0]]), kept_aligned=aligned, offered_aligned=aligned
     )
-    assert SALT().loss(batch)[0].item() == pytest.approx(1.5)
+    assert Aligned().loss(batch)[0].item() == pytest.approx(1.5)
 
 
 # chi-PO

@@ -1,4 +1,4 @@
-"""`salt`: likelihood of what was kept, unlikelihood of what was changed (SALT, arXiv 2310.05857, section 4)."""
+"""`aligned`: likelihood of what was kept, unlikelihood of what was changed (SALT, arXiv 2310.05857, section 4)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NEAR_ONE = 1e-4
 """A token's probability is held this far from 1, where its unlikelihood has no end."""
 
 
-class SALT:
+class Aligned:
     """Token by token, along the alignment of the two texts.
 
     Tokens of y' are labels: those that the user put in count `changed`, those taken over count 1. Tokens
     of y that the user took out are unlikely by `unlike`. Pairs that differ in three tokens teach those three.
     """
 
-    name = "salt"
+    name = "aligned"
     needs = frozenset({Signal.KEPT, Signal.OFFERED})
     teaches = Teaches.LABELS
 
