@@ -39,14 +39,14 @@ def corrected(**more):
     )
 
 
-def test_salt_by_hand():
+def test_aligned_by_hand():
     loss, figures = Aligned(changed=2.0, unlike=0.5).loss(corrected())
     # likelihood: (1 + 2 x 2) / 3 weights; unlikelihood: -log(1 - 0.75) / 3
     assert loss.item() == pytest.approx(5 / 3 + 0.5 * log(4) / 3)
     assert figures["nll"] == pytest.approx(5 / 3)
 
 
-def test_salt_pushes_only_at_what_was_changed():
+def test_aligned_pushes_only_at_what_was_changed():
     batch = corrected()
     Aligned().loss(batch)[0].backward()
     assert batch.offered.policy.grad[0, 0] == 0
@@ -54,7 +54,7 @@ def test_salt_pushes_only_at_what_was_changed():
     assert (batch.kept.policy.grad < 0).all()
 
 
-def test_salt_stays_finite_on_a_certain_token():
+def test_aligned_stays_finite_on_a_certain_token():
     batch = edit_batch(
         rows=1, kept=logprobs([[-1.0]]), offered=logprobs([[0.0]]),
         kept_aligned=torch.tensor([[False]]), offered_aligned=torch.tensor([[False]]),
@@ -65,7 +65,7 @@ def test_salt_stays_finite_on_a_certain_token():
     assert torch.isfinite(batch.offered.policy.grad).all()
 
 
-def test_salt_takes_an_accepted_offer_as_a_label_only():
+def test_aligned_takes_an_accepted_offer_as_a_label_only():
     same = logprobs([[-1.0, -2.0]])
     aligned = torch.tensor([[True, True]])
     batch = edit_batch(
