@@ -133,7 +133,7 @@ def _begin(place: Place, told: Any) -> None:
     with quiet():
         plan = place.plan
         _ledger = place.ledger()
-        agent = Agent(place.base, plan.epochs, plan.batch_size, place.folder / f"work-{os.getpid()}")
+        agent = Agent(place.base, plan.epochs, plan.batch_size, place.folder / "work")
         _protocol = Protocol(plan, _ledger, agent, place.corpora, place.cast, lambda words, _share: told.put(words))
 
 
