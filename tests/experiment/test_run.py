@@ -18,6 +18,7 @@ from learner.experiment.protocol import Cast, documents
 from learner.experiment.reproduce import result
 from learner.experiment.run import Place, done, remaining, sweep, work
 
+pytestmark = pytest.mark.xdist_group("experiment-run")  # they share one run
 NOWHERE = Path("nowhere")
 """No corpora: documents of this machine."""
 
