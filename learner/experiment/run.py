@@ -130,6 +130,7 @@ def _begin(place: Place, told: Any) -> None:
     from learner.experiment.agent import Agent
     from learner.training.quiet import quiet
 
+    told.cancel_join_thread()  # what was not heard is not waited for
     with quiet():
         plan = place.plan
         _ledger = place.ledger()
@@ -167,7 +168,7 @@ def work(place: Place, say: Say) -> None:
 
 def _pool(place: Place, units: Sequence[Unit], say: Say) -> None:
     context = multiprocessing.get_context("spawn")
-    told = context.Manager().Queue()
+    told = context.Queue()  # a Manager's process would outlive a kill of this one
     jobs = min(place.jobs, len(units))
     # read by torch when a process begins: processes that share the cores must not each take all of them
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

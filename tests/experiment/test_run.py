@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from polling import until
 
@@ -81,8 +82,10 @@ def test_a_killed_run_goes_on_and_a_finished_one_has_nothing_to_do(place, tmp_pa
     )  # fmt: skip
     ledger = place.ledger()
     until(lambda: len(ledger.fits()) >= 1 or process.poll() is not None, "the first training", 200)
+    children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    assert not psutil.wait_procs(children, timeout=60)[1]  # none is left behind
     before = ledger.fits()
     assert before
     said = []
