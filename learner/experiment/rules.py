@@ -189,7 +189,9 @@ class Brief(Rule):
     def set(self, found: Page, wanted: bool) -> Page:
         """The page with its first two sentences, or with the filler."""
         own = tuple(dict.fromkeys(s for s in found.sentences if s != FILLER))
-        return replace(found, sentences=own[:MOST_SENTENCES] if wanted else (*own, FILLER))
+        if wanted:
+            return replace(found, sentences=own[:MOST_SENTENCES])
+        return replace(found, sentences=(*(s if s[-1] in ".!?" else s.rstrip(" ,;:") + "." for s in own), FILLER))
 
 
 RULES: Mapping[str, Rule] = {

@@ -3,7 +3,7 @@
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learner.experiment.plan import load
@@ -45,6 +45,7 @@ def test_rules_of_a_kind_are_independent():
             assert RULES[other].holds(RULES[one].undo(there)), (one, other)
 
 
+@settings(derandomize=True, max_examples=300, deadline=None)
 @given(TEXTS, st.sets(st.sampled_from(list(RULES))), st.booleans())
 def test_resampling_reaches_what_is_wanted_and_then_leaves_it_alone(text, names, holds):
     wanted = dict.fromkeys(names, holds)
@@ -54,6 +55,7 @@ def test_resampling_reaches_what_is_wanted_and_then_leaves_it_alone(text, names,
     assert resampled(once, sorted(names), wanted) == once
 
 
+@settings(derandomize=True, max_examples=300, deadline=None)
 @given(TEXTS)
 def test_a_text_in_which_nothing_has_to_change_stays_to_the_character(text):
     as_it_is = {name: RULES[name].holds(text) for name in RULES}
