@@ -69,6 +69,11 @@ class Activity:
     total: float
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads_for(wanted: int) -> int:
     """Threads to use; 0 leaves one core free.
 
@@ -77,8 +82,7 @@ def threads_for(wanted: int) -> int:
     """
     if wanted > 0:
         return wanted
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
+    return max(1, cores() - 1)
 
 
 class Engine:

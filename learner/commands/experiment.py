@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,9 +127,11 @@ def _base_of(model: str | None) -> Any:
 def _jobs() -> int:
     import torch
 
+    from learner.engine import cores
+
     if torch.cuda.is_available():
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def _write_page(found: Result, page: Path) -> None:

@@ -28,12 +28,12 @@ from learner.demo.writer import habit, keystrokes
 from learner.documents import Text
 from learner.exceptions import RedraftError
 from learner.model_files import BaseModel
+from learner.models import Progress
 from learner.records import BASE_ARM, Edit, Prompt, Task
 from learner.serving import PrivateHost
 from learner.store import Store
 from learner.trimming import trim
 
-Step = Callable[[str, float | None], None]
 REWRITE = "Rewrite this text in simpler words."
 ANSWER_TOKENS = 160
 MOST_REFUSED = 0.2
@@ -78,7 +78,7 @@ def asked_for(number: int) -> Task:
     return Task.DRAFT if number % 2 == 0 else Task.REWRITE
 
 
-async def write(home: Path, folder: Path, texts: Sequence[Text], step: Step, words: str) -> list[Round]:
+async def write(home: Path, folder: Path, texts: Sequence[Text], step: Progress, words: str) -> list[Round]:
     """The writer works through `texts`, one document each, through the real server.
 
     Raises RedraftError if what was recorded is not what the writer kept.
@@ -147,7 +147,7 @@ def prompts_of(texts: Sequence[Text]) -> list[tuple[Task, Prompt]]:
 
 
 async def answer_all(
-    arms: ArmSet, config: Config, texts: Sequence[Text], numbers: Sequence[int], known: Sequence[Round], step: Step
+    arms: ArmSet, config: Config, texts: Sequence[Text], numbers: Sequence[int], known: Sequence[Round], step: Progress
 ) -> dict[str, dict[int, float]]:
     """Every arm's edit cost on the texts `numbers`, by the same writer: greedy, on the engine that serves.
 
@@ -201,7 +201,7 @@ def run(
     train: Callable[[], Mapping[str, Any]],
     old: Sequence[Text],
     new: Sequence[Text],
-    step: Step,
+    step: Progress,
     pause: Callable[[], AbstractContextManager[None]],
 ) -> Outcome:
     """The whole story. `train` does what `learner train` does, on what was recorded meanwhile.

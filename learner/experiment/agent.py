@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +16,15 @@ from learner.cost import cost, cost_max
 from learner.experiment.ledger import Answer
 from learner.experiment.plan import Dials
 from learner.feedback import FeedbackType, Teaches, teaches, usable_edits
-from learner.model_files import BaseModel
+from learner.models import BaseModel, Progress
 from learner.records import Edit, Outcome, Prompt, Task
 from learner.training.dataset import tokenise
 from learner.training.fit import Samples, fitting
-from learner.training.logprobs import Text
 from learner.training.policy import load_policy
 from learner.training.sampling import sample
 from learner.training.settings import TrainSettings
 from learner.training.trainer import EditTrainer
 from learner.trimming import trim
-
-Tell = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,41 +38,24 @@ class Case:
 
 def edit_of(case: Case, answer: Answer, kept: str) -> Edit:
     """The row that the product would have recorded of this."""
-    return Edit(
-        offer_id=case.id,
-        decision_id=None,
-        created_at=0.0,
-        task=Task.REWRITE,
-        language="",
-        document=case.id,
-        workspace="",
-        author="",
-        origin="import",
-        prompt=case.prompt.to_json(),
-        prompt_version=prompt.PROMPT_VERSION,
-        generated=answer.text,
-        offered=answer.text,
-        kept=kept,
-        typed=None,
-        outcome=Outcome.ACCEPTED if kept == answer.text else Outcome.EDITED,
-        cost=cost(answer.text, kept),
-        cost_max=cost_max(answer.text, kept),
-        kept_chars=None,
-        modified_chars=None,
-        deleted_chars=None,
-        appended_chars=None,
-        settled_by=None,
-        finish_reason="length" if answer.cut else "stop",
-        arm=None,
-        adapter_version=None,
-        propensity=None,
-        bandit=None,
-        base_model="",
-        engine="",
-        shown_ms=None,
-        latency_ms=None,
-        consent_version=None,
-    )
+    known: dict[str, Any] = {
+        "offer_id": case.id,
+        "created_at": 0.0,
+        "task": Task.REWRITE,
+        "document": case.id,
+        "origin": "import",
+        "prompt": case.prompt.to_json(),
+        "prompt_version": prompt.PROMPT_VERSION,
+        "generated": answer.text,
+        "offered": answer.text,
+        "kept": kept,
+        "outcome": Outcome.ACCEPTED if kept == answer.text else Outcome.EDITED,
+        "cost": cost(answer.text, kept),
+        "cost_max": cost_max(answer.text, kept),
+        "finish_reason": "length" if answer.cut else "stop",
+    }
+    unknown: dict[str, Any] = dict.fromkeys(Edit.__dataclass_fields__)
+    return Edit(**(unknown | known))
 
 
 def feedback_type(name: str, dials: Dials) -> FeedbackType:
@@ -122,34 +102,29 @@ class Agent:
             case.id: Answer(trim(text, Task.REWRITE), d.cut) for case, text, d in zip(cases, texts, drawn, strict=True)
         }
 
-    def base_loss(self, held: Sequence[Edit]) -> float:
-        """-log pi(y'|x) of held-out kept texts under the base, in nats a token."""
-        data = tokenise(held, self._policy.tokenizer, TrainSettings(("sft",)), self._policy.invocation)
-        texts = [Text(r.prompt, r.start, r.kept) for r in data.rows]
-        self._policy.reference.fill(texts)
-        return fmean(-float(self._policy.reference.get(t).mean()) for t in texts)
-
     @contextmanager
     def trained(
-        self, name: str, dials: Dials, edits: Sequence[Edit], held: Sequence[Edit], seed: int, tell: Tell
+        self, name: str, dials: Dials, edits: Sequence[Edit], held: Sequence[Edit], seed: int, tell: Progress
     ) -> Iterator[Mapping[str, float]]:
         """Train a feedback type; inside, `answers` are the adapter's. Gives the training's figures.
 
         Raises what a training raises.
         """
         kind = feedback_type(name, dials)
-        scale = dials.rate_scale if dials.rate_scale is not None else 1.0
-        settings = TrainSettings((name,), epochs=dials.epochs or self._epochs, batch_size=self._batch_size, seed=seed)
+        settings = TrainSettings(
+            (name,),
+            epochs=dials.epochs or self._epochs,
+            rate_scale=dials.rate_scale or 1.0,
+            batch_size=self._batch_size,
+            seed=seed,
+        )
         tokenizer, invocation = self._policy.tokenizer, self._policy.invocation
         data = tokenise(usable_edits(edits, teaches(kind)), tokenizer, settings, invocation)
         likely = tokenise(usable_edits(held, Teaches.LABELS), tokenizer, settings, invocation).rows
         samples = Samples(self._base.fingerprint, self._work / "samples")
-        scaled = _Scaled(kind, scale)
         started = time.monotonic()
-        with fitting(self._policy, scaled, data, settings, self._work / "trainer", samples, held=likely, tell=tell) as (
-            trainer,
-            _,
-        ):
+        fit = fitting(self._policy, kind, data, settings, self._work / "trainer", samples, held=likely, tell=tell)
+        with fit as (trainer, _):
             trainer.train()
             yield {
                 "kept_loss": fmean(trainer.kept_losses(likely)),
@@ -164,14 +139,3 @@ class Agent:
 
 def _last_tenth(trainer: EditTrainer) -> float:
     return fmean(trainer.losses[-max(1, len(trainer.losses) // 10) :])
-
-
-class _Scaled:
-    """A feedback type whose learning rate is scaled once more, by the plan's dial."""
-
-    def __init__(self, feedback: FeedbackType, scale: float) -> None:
-        self._feedback = feedback
-        self.learning_rate_scale = scale * float(getattr(feedback, "learning_rate_scale", 1.0))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._feedback, name)

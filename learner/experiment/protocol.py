@@ -9,7 +9,7 @@ on the round, so each arm answers each document of the pool once and the rounds 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -25,10 +25,10 @@ from learner.experiment.agent import Agent, Case, edit_of
 from learner.experiment.ledger import Answer, Ledger
 from learner.experiment.plan import Dials, Domain, Plan
 from learner.experiment.users import GibbsUser, LanguageModel, LlmUser, RulesUser, User
+from learner.models import Progress
 from learner.records import Edit
 
 BASE = "base"
-Say = Callable[[str, float | None], None]
 Setting = tuple[str, str]
 """(domain, user who made the offline edits)."""
 
@@ -141,7 +141,7 @@ def _case(domain: Domain, kind: str, text: str) -> Case:
 class Protocol:
     """Does the work of a run, as far as it is not in the ledger yet."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, agent: Agent, corpora: Path, cast: Cast, tell: Say) -> None:
+    def __init__(self, plan: Plan, ledger: Ledger, agent: Agent, corpora: Path, cast: Cast, tell: Progress) -> None:
         self.plan, self.ledger, self._agent, self._corpora, self._tell = plan, ledger, agent, corpora, tell
         self._cast = cast
         self._at: tuple[str, int] | None = None

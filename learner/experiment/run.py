@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from learner.engine import cores
 from learner.experiment.ledger import Ledger
 from learner.experiment.plan import Dials, Plan
 from learner.experiment.protocol import Cast, Fit, Protocol, picked, source_of
-from learner.model_files import BaseModel
+from learner.models import BaseModel, Progress
 
-Say = Callable[[str, float | None], None]
 POLL_SECONDS = 0.5
 
 
@@ -150,7 +150,7 @@ def _work(unit: Unit) -> int:
     return unit.trainings(_protocol.plan)
 
 
-def work(place: Place, say: Say) -> None:
+def work(place: Place, say: Progress) -> None:
     """Do all that is left; nothing without a job. What is done is in the ledger, whenever this is stopped.
 
     Raises what a training raises, once the trainings at work have ended.
@@ -166,14 +166,13 @@ def work(place: Place, say: Say) -> None:
     ledger.close()
 
 
-def _pool(place: Place, units: Sequence[Unit], say: Say) -> None:
+def _pool(place: Place, units: Sequence[Unit], say: Progress) -> None:
     context = multiprocessing.get_context("spawn")
     told = context.Queue()  # a Manager's process would outlive a kill of this one
     jobs = min(place.jobs, len(units))
     # read by torch when a process begins: processes that share the cores must not each take all of them
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(max(1, cores // jobs))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // jobs))
     total = sum(unit.trainings(place.plan) for unit in units)
     finished = 0
     try:
@@ -198,7 +197,7 @@ def _pool(place: Place, units: Sequence[Unit], say: Say) -> None:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _tell(told: Any, say: Say, finished: int, total: int) -> None:
+def _tell(told: Any, say: Progress, finished: int, total: int) -> None:
     words = None
     try:
         while True:

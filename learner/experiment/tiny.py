@@ -18,8 +18,7 @@ from uuid import uuid4
 from learner.experiment.agent import Case
 from learner.experiment.plan import Plan
 from learner.experiment.rules import RULES, resampled
-from learner.model_files import BaseModel
-from learner.training.fit import Tell
+from learner.models import BaseModel, Progress
 
 STOCK = (
     "It defines something that others call.",
@@ -52,7 +51,7 @@ def answer(document: str, rules: Sequence[str], rng: Random) -> str:
     return resampled(text, rules, {name: rng.random() < HABIT for name in rules})
 
 
-def base(folder: Path, plan: Plan, cases: Sequence[Case], tell: Tell) -> BaseModel:
+def base(folder: Path, plan: Plan, cases: Sequence[Case], tell: Progress) -> BaseModel:
     """The tiny base in `folder`, made if it is not there: the same one from the same documents."""
     made = folder / "tiny"
     if not made.is_dir():
@@ -70,7 +69,7 @@ def base(folder: Path, plan: Plan, cases: Sequence[Case], tell: Tell) -> BaseMod
     return BaseModel("tiny", digest, made, None, None, invocation, True, False, False, ())
 
 
-def _make(folder: Path, plan: Plan, cases: Sequence[Case], tell: Tell) -> None:
+def _make(folder: Path, plan: Plan, cases: Sequence[Case], tell: Progress) -> None:
     """Write the tiny base to `folder`: its tokenizer and weights."""
     from learner import prompt
 
@@ -112,7 +111,7 @@ def _tokenizer(texts: Sequence[str]) -> Any:
     )
 
 
-def _pretrained(texts: Sequence[tuple[list[int], list[int]]], vocabulary: int, rng: Random, tell: Tell) -> Any:
+def _pretrained(texts: Sequence[tuple[list[int], list[int]]], vocabulary: int, rng: Random, tell: Progress) -> Any:
     """A small Llama that has learnt to give these answers to these prompts."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from learner.exceptions import NothingToLearnError
 from learner.feedback import FeedbackType, Signal
+from learner.models import Progress
 from learner.training import batches
 from learner.training.base import FrozenBase
 from learner.training.dataset import Row, Tokenised, with_prepared
@@ -17,9 +18,6 @@ from learner.training.trainer import EditTrainer, Policy
 
 SHORTEST_ANSWER = 64
 """Tokens that an answer may have at least, however short the kept texts are."""
-
-Tell = Callable[[str, float | None], None]
-"""Told what is being done, and which share of it is behind us (None: cannot be told)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ def fitting(
     samples: Samples,
     *,
     held: Sequence[Row] = (),
-    tell: Tell,
+    tell: Progress,
 ) -> Iterator[tuple[EditTrainer, Tokenised]]:
     """A trainer of `feedback` on `data`, ready to train, and the rows with their candidates.
 
@@ -65,7 +63,7 @@ def fitting(
 
 
 def _prepared(
-    policy: Policy, feedback: FeedbackType, data: Tokenised, settings: TrainSettings, samples: Samples, tell: Tell
+    policy: Policy, feedback: FeedbackType, data: Tokenised, settings: TrainSettings, samples: Samples, tell: Progress
 ) -> Tokenised:
     """The rows with their candidates, where the feedback type makes any."""
     prepare = getattr(feedback, "prepare", None)
@@ -81,7 +79,7 @@ def _prepared(
     return with_prepared(data, made, policy.tokenizer, settings, feedback.name, cut=base.cut)
 
 
-def _steps(tell: Tell, words: str) -> Callable[[int, int], None]:
+def _steps(tell: Progress, words: str) -> Callable[[int, int], None]:
     def steps(done: int, total: int) -> None:
         tell(words, done / total if total else None)
 

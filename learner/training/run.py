@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from learner import holdout, registry
 from learner.config import Config, Paths, private_folder
 from learner.exceptions import ModelError, NothingToLearnError, RedraftError, TrainingError
 from learner.feedback import FeedbackType, Teaches, teaches, usable_edits
-from learner.models import BaseModel
+from learner.models import BaseModel, Progress
 from learner.records import AdapterForm, Edit, Run, new_id, now
 from learner.store import Store
 from learner.training.leftovers import WORK_PREFIX, sweep
@@ -31,9 +31,6 @@ from learner.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from learner.training.session import Session
-
-Progress = Callable[[str, float | None], None]
-"""Told what is being done, and which share of it is behind us (None: cannot be told)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from learner.armset import ArmSet
 from learner.config import Config, Paths
 from learner.exceptions import NothingToLearnError, RedraftError
 from learner.feedback import FeedbackType
-from learner.models import BaseModel
+from learner.models import BaseModel, Progress
 from learner.records import AdapterState, AdapterVersion, Run, now
 from learner.store import Store
 from learner.training import batches
@@ -30,7 +30,7 @@ from learner.training.settings import TrainSettings
 from learner.training.trainer import Policy
 
 if TYPE_CHECKING:
-    from learner.training.run import Plan, Progress
+    from learner.training.run import Plan
 
 
 class Session:

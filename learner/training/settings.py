@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -36,7 +37,7 @@ class TrainSettings:
     """Settings of one training. The defaults are right for 40 to 200 edits on a laptop.
 
     `learning_rate` None derives it from the size of the model, times the feedback type's
-    `learning_rate_scale`. `batch_size` counts edits per step of the optimiser, over all devices'
+    `learning_rate_scale` and times `rate_scale`. `batch_size` counts edits per step of the optimiser, over all devices'
     micro-batches; None derives it from how many there are. An edit whose prompt or answers are
     longer than the limits (tokens) is left out, and counted. `accepted_weight` is
     what an offer that was accepted as it was counts, against 1 for an edit.
@@ -45,6 +46,7 @@ class TrainSettings:
     feedback: tuple[str, ...]
     epochs: int = 3
     learning_rate: float | None = None
+    rate_scale: float = 1.0
     batch_size: int | None = None
     rank: int = 16
     alpha: int = 32
@@ -68,6 +70,8 @@ class TrainSettings:
                 raise ConfigError(f"{name} is {value!r}, but should be a whole number of at least 1")
         if self.learning_rate is not None and not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate is {self.learning_rate!r}, but should lie between 0 and 1")
+        if not 0 < self.rate_scale < math.inf:
+            raise ConfigError(f"rate_scale is {self.rate_scale!r}, but should be above 0")
         if not 0 <= self.accepted_weight <= 1:
             raise ConfigError(f"accepted_weight is {self.accepted_weight!r}, but should lie between 0 and 1")
 

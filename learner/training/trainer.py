@@ -221,7 +221,7 @@ def _rate(policy: Policy, feedback: FeedbackType, settings: TrainSettings) -> fl
     if settings.learning_rate is not None:
         return settings.learning_rate
     scale: float = getattr(feedback, "learning_rate_scale", 1.0)
-    return scale * learning_rate(policy.causal_lm.config.get_text_config().hidden_size)
+    return settings.rate_scale * scale * learning_rate(policy.causal_lm.config.get_text_config().hidden_size)
 
 
 def _arguments(

@@ -1,4 +1,4 @@
-"""`dpo`: the kept text is preferred over the offered one (arXiv 2601.19055, eq 4)."""
+"""`dpo`: the kept text is preferred over the offered one (arXiv 2601.19055, eq 4); and `chipo`, its kin."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from learner.feedback import EditBatch, Signal, Teaches
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+LARGEST = 20.0
+"""chi-PO's log-ratios are held below this in the exponential, in nats."""
 
 
 class DPO:
@@ -36,7 +40,7 @@ class DPO:
         assert offered is not None
         kept_ratio = kept.sum() - kept.reference_sum()
         offered_ratio = offered.sum() - offered.reference_sum()
-        margin = self.beta * (kept_ratio - offered_ratio)
+        margin = self.margin(kept_ratio, offered_ratio)
         weight = batch.weight * (batch.cost_max > 0) * kept.mask.any(-1)
         share = weight / weight.sum().clamp(min=1e-6)
         loss = -(share * logsigmoid(margin)).sum()
@@ -47,3 +51,29 @@ class DPO:
             "kept_ratio": (share * kept_ratio).sum().item(),
             "offered_ratio": (share * offered_ratio).sum().item(),
         }
+
+    def margin(self, kept_ratio: Tensor, offered_ratio: Tensor) -> Tensor:
+        """beta log-ratio(y') - beta log-ratio(y), (batch,)."""
+        return self.beta * (kept_ratio - offered_ratio)
+
+
+class ChiPO(DPO):
+    """chi-PO (arXiv 2407.13399, eq 7): dpo with a link that pays for what the base hardly writes.
+
+    The log-ratio becomes phi(z) = z + log z of z = pi/pi_ref, so single-policy coverage is enough. `most`,
+    2 R_max in the paper, clips the margin.
+    """
+
+    name = "chipo"
+
+    def __init__(self, beta: float = 0.1, most: float = 10.0) -> None:
+        super().__init__(beta)
+        self.most = most
+
+    def margin(self, kept_ratio: Tensor, offered_ratio: Tensor) -> Tensor:
+        """clip(beta phi(y') - beta phi(y)), (batch,)."""
+
+        def phi(log_ratio: Tensor) -> Tensor:
+            return log_ratio.clamp(max=LARGEST).exp() + log_ratio
+
+        return (self.beta * (phi(kept_ratio) - phi(offered_ratio))).clamp(-self.most, self.most)

@@ -9,8 +9,7 @@ from torch.nn.functional import logsigmoid
 
 from learner.feedback import Signal, TokenLogprobs, load, validate
 from plugins.feedback.aligned import Aligned
-from plugins.feedback.chipo import ChiPO
-from plugins.feedback.dpo import DPO
+from plugins.feedback.dpo import DPO, ChiPO
 from plugins.feedback.rl import RL, Rebel
 
 
