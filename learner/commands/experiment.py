@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +18,21 @@ from learner.exceptions import ConfigError
 from learner.progress import Work
 
 if TYPE_CHECKING:
-    from learner.experiment.plan import Plan
+    from learner.diagnose import Diagnosis
+    from learner.experiment.protocol import Cast
     from learner.experiment.result import Result
-    from learner.experiment.table import Row
-    from learner.model_files import BaseModel
+    from learner.models import BaseModel, Progress
 
 SIZES = ("enumerable", "tiny", "smollm2")
+
+
+corpora_option = click.option(
+    "--corpora",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/corpora"),
+    show_default=True,
+    help="Where corpora lie; what is not there is replaced by texts of this machine.",
+)
 
 
 @click.command(cls=Command)
@@ -28,12 +40,13 @@ SIZES = ("enumerable", "tiny", "smollm2")
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there.")
 @click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write the page there.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; the same one goes on.")
+@corpora_option
 @click.option(
-    "--corpora",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("build/corpora"),
-    show_default=True,
-    help="Where corpora lie; what is not there is replaced by texts of this machine.",
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="KIND=SOURCE",
+    help="Read a kind's documents from there, such as news=folder:PATH or news=jsonl:FILE; may be repeated.",
 )
 @click.option("--model", help="The base model of size smollm2, as `learner setup --list` names it.")
 @click.option("--user", type=click.Choice(("rules", "llm")), default="rules", show_default=True, help="Who edits.")
@@ -46,20 +59,7 @@ SIZES = ("enumerable", "tiny", "smollm2")
 @click.option("--report", is_flag=True, help="Only show what the run in --out has found so far.")
 @friendly
 def reproduce(
-    size: str,
-    target: Path | None,
-    page: Path | None,
-    out: Path | None,
-    corpora: Path,
-    model: str | None,
-    user: str,
-    user_url: str | None,
-    user_model: str,
-    transfer_model: str,
-    user_key_env: str,
-    jobs: int | None,
-    seeds: int | None,
-    report: bool,
+    size: str, target: Path | None, page: Path | None, out: Path | None, jobs: int | None, report: bool, **how: Any
 ) -> None:
     """Run the paper's experiment: learn from simulated users' edits, and see what each way of learning is worth.
 
@@ -74,33 +74,14 @@ def reproduce(
       learner reproduce --size smollm2 --out build/reproduce/smollm2 --json smollm2.json
     """
     need_training()
-    from learner.experiment import reproduce as experiment
-
+    folder = (out or Path("build/reproduce") / size).absolute()
     with Work(f"The experiment, size {size}") as work:
         if size == "enumerable":
-            found = experiment.enumerable(seeds, work.step)
-        else:
-            from learner.experiment.protocol import Cast
-            from learner.experiment.users import LanguageModel
+            from learner.experiment import enumerable
 
-            cast = Cast()
-            if user == "llm":
-                if not user_url:
-                    raise ConfigError("--user llm needs --user-url, where a language model answers")
-                strong = LanguageModel(user_url, user_model, user_key_env)
-                other = LanguageModel(user_url, transfer_model, user_key_env) if transfer_model else None
-                cast = Cast(strong, other)
-            folder = (out or Path("build/reproduce") / size).absolute()
-            found = experiment.trained(
-                size,
-                folder,
-                corpora.absolute(),
-                None if size == "tiny" else _base_of(model),
-                cast,
-                0 if report else jobs or _jobs(),
-                seeds,
-                work.step,
-            )
+            found = enumerable.result(how["seeds"], work.step)
+        else:
+            found = _trained(size, folder, jobs, report, how, work.step)
     _show(found)
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,18 +91,50 @@ def reproduce(
         _write_page(found, page)
 
 
-def _base_of(model: str | None) -> Any:
-    def base(_plan: Plan) -> BaseModel:
-        import msgspec
+def _trained(size: str, folder: Path, jobs: int | None, report: bool, how: Mapping[str, Any], say: Progress) -> Result:
+    """Run a size that trains, or only look at what it has found; `how` are the options that name its parts."""
+    from learner.experiment import run
+    from learner.experiment.reproduce import place, result
 
-        from learner import model_files
+    started = time.monotonic()
+    base = None if size == "tiny" else partial(_base, how["model"])
+    sources = dict(_pair(words) for words in how["sources"])
+    here = place(size, folder, how["corpora"].absolute(), base, _cast(how), how["seeds"], say, sources=sources)
+    if not report:
+        run.work(here, jobs or _jobs(), say)
+    return result(here, time.monotonic() - started)
 
-        settings = config.load()
-        if model is not None:
-            settings = msgspec.structs.replace(settings, base=model)
-        return model_files.current(config.paths(), settings)
 
-    return base
+def _pair(words: str) -> tuple[str, str]:
+    kind, separator, source = words.partition("=")
+    if not (kind and separator and source):
+        raise ConfigError(f"--source {words!r}: expected KIND=SOURCE, such as news=folder:PATH")
+    return kind, source
+
+
+def _cast(how: Mapping[str, Any]) -> Cast:
+    """Who edits."""
+    from learner.experiment.protocol import Cast
+    from learner.experiment.users import LanguageModel
+
+    if how["user"] == "rules":
+        return Cast()
+    url, key = how["user_url"], how["user_key_env"]
+    if not url:
+        raise ConfigError("--user llm needs --user-url, where a language model answers")
+    other = LanguageModel(url, how["transfer_model"], key) if how["transfer_model"] else None
+    return Cast(LanguageModel(url, how["user_model"], key), other)
+
+
+def _base(model: str | None) -> BaseModel:
+    import msgspec
+
+    from learner import model_files
+
+    settings = config.load()
+    if model is not None:
+        settings = msgspec.structs.replace(settings, base=model)
+    return model_files.current(config.paths(), settings)
 
 
 def _jobs() -> int:
@@ -148,12 +161,6 @@ def _write_page(found: Result, page: Path) -> None:
     screen.note(f"Page: {page}, and its first picture: {page.with_suffix('.svg')}")
 
 
-def _with_spread(row: Row | None) -> str:
-    if row is None:
-        return screen.MISSING
-    return f"{row.cost_mean:.3f}" + (f" ± {row.cost_sd:.3f}" if row.seeds > 1 else "")
-
-
 def _show(found: Result) -> None:
     """The tables, for people."""
     for tester, title in (("strong", "Mean edit cost (± sd over seeds)"), ("transfer", "With a transfer user")):
@@ -177,17 +184,18 @@ def _show(found: Result) -> None:
 
 
 def _show_costs(found: Result, tester: str, title: str) -> None:
-    worst = found.max_subopt(tester)
-    by = {(r.method, r.domain, r.user): r for r in found.rows(tester)}
+    settings, worst = found.settings(), found.max_subopt(tester)
     rows = [
         {
             "method": name,
-            **{"/".join(s): _with_spread(by.get((name, *s))) for s in found.settings()},
+            **{
+                "/".join(s): f"{own[s].cost_mean:.3f} {own[s].spread}" if s in own else screen.MISSING for s in settings
+            },
             "worst": worst.get(name),
         }
-        for name in dict.fromkeys(method for method, _, _ in by)
+        for name, own in found.by_method(tester).items()
     ]
-    heads = {"/".join(s): f"{s[0]} {s[1]}" for s in found.settings()}
+    heads = {"/".join(s): f"{s[0]} {s[1]}" for s in settings}
     columns = {"method": "Method", **heads, "worst": "MaxSubOpt"}
     screen.table(rows, columns, False, empty="", title=f"\n{title}")
 
@@ -212,13 +220,7 @@ def _show_poster() -> None:
     help="Check the predictions on a run of `learner reproduce` instead.",
 )
 @click.option("--size", type=click.Choice(SIZES[1:]), default="smollm2", show_default=True, help="That run's size.")
-@click.option(
-    "--corpora",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("build/corpora"),
-    show_default=True,
-    help="That run's corpora.",
-)
+@corpora_option
 @json_option
 @friendly
 def diagnose(folder: Path | None, size: str, corpora: Path, as_json: bool) -> None:
@@ -253,22 +255,24 @@ def diagnose(folder: Path | None, size: str, corpora: Path, as_json: bool) -> No
     found = estimate(edits, moments)
     if as_json:
         screen.dump(found.to_json())
-        return
-    interval = (
-        f" ({found.finished_interval[0]:.2f} to {found.finished_interval[1]:.2f})" if found.finished_interval else ""
-    )
-    rows = [
-        {"what": "Edits", "value": str(found.edits)},
-        {"what": "Habits (changes that come back)", "value": ", ".join(found.habits[:6]) or screen.MISSING},
-        {"what": "Completeness: habits made together", "value": screen.number(found.completeness)},
-        {"what": "Finished: adapters' answers left as they were", "value": screen.number(found.finished) + interval},
-        {"what": "Base rate: habits that the base follows", "value": screen.number(found.base_rate)},
-        *(
-            {"what": f"log E[(pi/pi_ref)^2] of {name}, in nats", "value": f"{moment:.1f}"}
-            for name, moment in found.second_moment.items()
-        ),
-    ]
-    screen.table(rows, {"what": "Estimate", "value": ""}, False, empty="")
+    else:
+        _show_diagnosis(found)
+
+
+def _show_diagnosis(found: Diagnosis) -> None:
+    finished = screen.number(found.finished)
+    if found.finished_interval:
+        finished += " ({:.2f} to {:.2f})".format(*found.finished_interval)
+    rows = {
+        "Edits": str(found.edits),
+        "Habits (changes that come back)": ", ".join(found.habits[:6]) or screen.MISSING,
+        "Completeness: habits made together": screen.number(found.completeness),
+        "Finished: adapters' answers left as they were": finished,
+        "Base rate: habits that the base follows": screen.number(found.base_rate),
+        **{f"log E[(pi/pi_ref)^2] of {name}, in nats": f"{m:.1f}" for name, m in found.second_moment.items()},
+    }
+    lines = [{"what": what, "value": value} for what, value in rows.items()]
+    screen.table(lines, {"what": "Estimate", "value": ""}, False, empty="")
     order = " > ".join(found.expected) or "not to be told yet"
     screen.say(None, f"\nExpected: {order}\n{found.why}", False)
 

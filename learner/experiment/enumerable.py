@@ -12,7 +12,8 @@ so p is chosen and w follows. Then J_beta(pi) - J_beta(pi*) = beta E_x KL(pi || 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -23,7 +24,9 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from learner.experiment import late
+from learner.experiment.result import Result
 from learner.experiment.table import Cell
+from learner.models import Progress
 
 Array = npt.NDArray[np.float64]
 RULES = 4
@@ -46,6 +49,7 @@ SUBSETS = {"strong": RULES, "weak": 1}
 """Users: how many of the K rules an edit resamples, apart from the thorough ones."""
 THOROUGH = 0.05
 ALPHA = 0.1
+ROUNDS_OF_EDITS = 8
 
 
 def answers() -> Array:
@@ -183,27 +187,32 @@ def learn(world: World, method: str, edits: tuple[Any, Any, Any, Any], *, beta: 
         if method == "rl":
             theta[kind] = -_pessimistic(offered, cost[mine]) / BETA
             continue
-        losses: dict[str, list[Callable[[Array], tuple[float, Array]]]] = {
-            "sft": [lambda t, e=edited, k=kind: _nll(t, e, logit(world.rates)[k])],  # type: ignore[misc]
-            "dpo": [lambda t, d=edited - offered: _preference(t, d, beta)],  # type: ignore[misc]
-        }
-        losses["early_ensemble"] = [
-            *losses["dpo"],
-            lambda t, f=losses["sft"][0]: tuple(lam * part for part in f(t)),  # type: ignore[misc]
-        ]
-
-        def total(t: Array, terms: Sequence[Callable[[Array], tuple[float, Array]]], n: int) -> tuple[float, Array]:
-            values = [term(t) for term in terms]
-            ridge = RIDGE / n  # a prior worth one edit keeps separable data finite
-            value = sum(v for v, _ in values) + ridge * float(t @ t) / 200
-            return value, sum((g for _, g in values), np.zeros(RULES)) + ridge * t / 100
-
-        bounds = [(-LARGEST, LARGEST)] * RULES
+        terms = {"sft": (1.0, 0.0), "dpo": (0.0, 1.0), "early_ensemble": (lam, 1.0)}[method]
         found = minimize(
-            total, np.zeros(RULES), args=(losses[method], int(mine.sum())), jac=True, bounds=bounds, method="L-BFGS-B"
+            _objective,
+            np.zeros(RULES),
+            args=(offered, edited, logit(world.rates)[kind], beta, *terms),
+            jac=True,
+            bounds=[(-LARGEST, LARGEST)] * RULES,
+            method="L-BFGS-B",
         )
         theta[kind] = found.x
     return tilted(world, theta)
+
+
+def _objective(
+    theta: Array, offered: Array, kept: Array, base: Array, beta: float, label: float, preference: float
+) -> tuple[float, Array]:
+    """`label` eq 3 + `preference` eq 4, and its gradient; a prior worth one edit keeps separable data finite."""
+    ridge = RIDGE / len(kept) / 100
+    value, slope = ridge * float(theta @ theta) / 2, ridge * theta
+    if label:
+        nll, own = _nll(theta, kept, base)
+        value, slope = value + label * nll, slope + label * own
+    if preference:
+        loss, own = _preference(theta, kept - offered, beta)
+        value, slope = value + preference * loss, slope + preference * own
+    return value, slope
 
 
 def _nll(theta: Array, kept: Array, base: Array) -> tuple[float, Array]:
@@ -291,3 +300,23 @@ def _online(domain: str, user: str, seed: int) -> list[Cell]:
     costs["late_ensemble"] = [costs[arm][t] for t, arm in enumerate(choice)]
     played = {"late_ensemble": tuple(choice)}
     return [Cell(domain, user, seed, "strong", m, tuple(c), tuple(c), played.get(m, ())) for m, c in costs.items()]
+
+
+def result(seeds: int | None, say: Progress) -> Result:
+    """The whole experiment: SubOpt over n, rounds of edit and retraining, and the table of the online rounds."""
+    started = time.monotonic()
+    seeds = seeds or SEEDS
+    curves: dict[str, dict[str, tuple[Sequence[float], Sequence[float]]]] = {}
+    axes = {}
+    pairs = [(domain, user) for domain in COVERAGE for user in SUBSETS]
+    for number, (domain, user) in enumerate(pairs):
+        title = f"SubOpt over offline edits: {domain}, {user} edits"
+        say(title, number / (len(pairs) + 1))
+        curves[title] = {name: (SIZES, values) for name, values in subopt_curve(domain, user, seeds).items()}
+        axes[title] = ("offline edits n", "SubOpt (exact)")
+    title = "Rounds of edit and retraining"
+    rounds = range(ROUNDS_OF_EDITS + 1)
+    curves[title] = {user: (rounds, convergence("covered", user, ROUNDS_OF_EDITS)) for user in SUBSETS}
+    axes[title] = ("rounds", "TV to the optimum")
+    say("Online rounds", len(pairs) / (len(pairs) + 1))
+    return Result("enumerable", cells(seeds), METHODS, curves=curves, axes=axes, seconds=time.monotonic() - started)

@@ -7,18 +7,21 @@ from statistics import fmean
 from typing import Any
 
 from learner.diagnose import diagnose
+from learner.exceptions import ConfigError
 from learner.experiment import plan as plans
-from learner.experiment.agent import edit_of
 from learner.experiment.ledger import Ledger
-from learner.experiment.protocol import BASE, Cast, documents, rng
+from learner.experiment.protocol import BASE, Cast, documents, offline_edits
 
 
 def check(folder: Path, size: str, corpora: Path) -> list[dict[str, Any]]:
     """For every finished setting and seed: the estimates, what they let one expect, and what won.
 
-    The edits are those of the rules users. Costs are means over the online rounds, kept in the run.
+    The edits are those of the rules users. Costs are means over the online rounds, kept in the run. Raises
+    ConfigError for a folder without a run, or a run on other documents.
     """
     plan = plans.load(size)
+    if not (folder / "run.db").is_file():
+        raise ConfigError(f"{folder} holds no run of `learner reproduce`: there is no run.db in it")
     ledger = Ledger(folder, {})
     try:
         means = {
@@ -33,14 +36,13 @@ def check(folder: Path, size: str, corpora: Path) -> list[dict[str, Any]]:
                 arms = [name for name in plan.feedback if name in costs]
                 if len(arms) < len(plan.feedback):
                     continue
+                offline = documents(plan, domain, seed, corpora).offline
                 answers = ledger.answers(f"{domain}/{seed}/{BASE}")
-                editor = Cast().users(plan, domain)[user]
-                edits = [
-                    edit_of(case, a, editor.edit(case.kind, a.text, rng(seed, domain, case.id)))
-                    for case in documents(plan, domain, seed, corpora).offline
-                    for a in [answers[case.id]]
-                    if a.text.strip()
-                ]
+                if any(case.id not in answers for case in offline):
+                    raise ConfigError(
+                        f"the run in {folder} read other documents than {corpora} holds: give its --corpora"
+                    )
+                edits = offline_edits(Cast().users(plan, domain)[user], domain, seed, offline, answers)
                 said = diagnose(edits)
                 won = min(arms, key=lambda arm: costs[arm])
                 expected = next((name for name in said.expected if name in arms), None)

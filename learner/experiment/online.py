@@ -11,7 +11,7 @@ from learner.experiment import late
 from learner.experiment.agent import Case
 from learner.experiment.ledger import Answer, Ledger
 from learner.experiment.plan import Dials, Plan
-from learner.experiment.protocol import BASE, Fit, Setting, contexts, documents, picked, rng, rounds
+from learner.experiment.protocol import BASE, Fit, Setting, contexts, documents, growth_arm, picked, rng, rounds
 from learner.experiment.run import Place, sweep
 from learner.experiment.table import Cell
 
@@ -119,7 +119,7 @@ def growth(plan: Plan, ledger: Ledger) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for user in ("strong", "weak"):
         for number in range(1, plan.growth.rounds + 1):
-            arms = [f"{plan.growth.domain}/{seed}/{user}/growth/{number}" for seed in range(plan.growth.seeds)]
+            arms = [growth_arm(plan.growth.domain, seed, user, number) for seed in range(plan.growth.seeds)]
             if all(arm in fits for arm in arms):
                 found.setdefault(user, []).append(fmean(fits[arm]["costs"] for arm in arms))
     return found

@@ -59,20 +59,19 @@ def _tables(result: Result) -> list[dict[str, Any]]:
 
 def _costs(result: Result, tester: str, title: str, words: str) -> dict[str, Any]:
     settings = result.settings()
-    by = {(r.method, r.domain, r.user): r for r in result.rows(tester)}
-    worst = result.max_subopt(tester)
-    least = {s: min((r.cost_mean for (_, d, u), r in by.items() if (d, u) == s), default=0.0) for s in settings}
+    by, worst = result.by_method(tester), result.max_subopt(tester)
+    least = {s: min((own[s].cost_mean for own in by.values() if s in own), default=0.0) for s in settings}
     lines = []
-    for name in dict.fromkeys(method for method, _, _ in by):
-        cells = []
-        for s in settings:
-            row = by.get((name, *s))
-            mark = "best" if row is not None and row.cost_mean == least[s] else ""
-            spread = "" if row is None else f"± {row.cost_sd:.3f}" if row.seeds > 1 else "1 seed"
-            cells.append(_cell(f"{row.cost_mean:.3f}", spread, mark) if row else _cell(""))
+    for name, own in by.items():
+        cells = [
+            _cell(f"{own[s].cost_mean:.3f}", own[s].spread, "best" if own[s].cost_mean == least[s] else "")
+            if s in own
+            else _cell("")
+            for s in settings
+        ]
         cells.append(_cell(f"{worst[name]:.3f}" if name in worst else ""))
         lines.append({"name": name, "cells": cells})
-    seeds = max((r.seeds for r in by.values()), default=0)
+    seeds = max((row.seeds for own in by.values() for row in own.values()), default=0)
     heads = [f"{d}, {u}" for d, u in settings]
     words = f"{words} Mean ± standard deviation over up to {seeds} seeds; the lowest in bold."
     return {"title": title, "words": words, "first": "Method", "heads": [*heads, "MaxSubOpt"], "rows": lines}

@@ -107,11 +107,11 @@ def bars(result: Result) -> str:
     """Mean cost of every method in every setting, with the standard deviation over seeds."""
     plt, palette = _plots(), _palette(result)
     settings = result.settings()
-    by = {(r.method, r.domain, r.user): r for r in result.rows()}
+    by = result.by_method()
     figure, axis = plt.subplots(figsize=(10.4, 3.3), layout="constrained")
     width = 0.8 / len(result.methods)
     for number, method in enumerate(result.methods):
-        there = [(i, by[method, *s]) for i, s in enumerate(settings) if (method, *s) in by]
+        there = [(i, by[method][s]) for i, s in enumerate(settings) if s in by.get(method, {})]
         places = [i + (number - (len(result.methods) - 1) / 2) * width for i, _ in there]
         axis.bar(
             places, [r.cost_mean for _, r in there], width * 0.92, yerr=[r.cost_sd for _, r in there],

@@ -7,6 +7,7 @@ on only under the same plan.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any, Literal
 
@@ -109,6 +110,18 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def digest(self) -> str:
         """Identifies the plan."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+
+    def reading(self, sources: Mapping[str, str]) -> Plan:
+        """The plan with other sources for some kinds. Raises ConfigError for a kind that it does not have."""
+        known = {name for domain in self.domains.values() for name in domain.kinds}
+        if unknown := sorted(set(sources) - known):
+            raise ConfigError(f"the plan {self.size} has no kind {unknown[0]!r}; it has {', '.join(sorted(known))}")
+
+        def kinds(domain: Domain) -> dict[str, Kind]:
+            return {n: msgspec.structs.replace(k, source=sources.get(n, k.source)) for n, k in domain.kinds.items()}
+
+        domains = {n: msgspec.structs.replace(d, kinds=kinds(d)) for n, d in self.domains.items()}
+        return msgspec.structs.replace(self, domains=domains)
 
 
 def load(size: str) -> Plan:

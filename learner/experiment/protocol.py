@@ -62,6 +62,11 @@ def rng(*names: object) -> Random:
     return Random("/".join(map(str, names)))
 
 
+def growth_arm(domain: str, seed: int, user: str, number: int) -> str:
+    """Where the answers of a round of edit and retraining stand in the ledger."""
+    return f"{domain}/{seed}/{user}/growth/{number}"
+
+
 @dataclass(frozen=True, slots=True)
 class Cast:
     """Who edits: rules, or language models, whose answers are kept in `cache`; `transfer` tests in the second table."""
@@ -169,15 +174,9 @@ class Protocol:
         return known
 
     def edits(self, setting: Setting, seed: object, cases: Sequence[Case], answers: Mapping[str, Answer]) -> list[Edit]:
-        """What the user makes of the base's answers. An empty answer is no offer."""
+        """What the user of the setting makes of these answers."""
         domain, name = setting
-        user = self._cast.users(self.plan, domain)[name]
-        return [
-            edit_of(case, answer, user.edit(case.kind, answer.text, rng(seed, domain, case.id)))
-            for case in cases
-            for answer in [answers[case.id]]
-            if answer.text.strip()
-        ]
+        return offline_edits(self._cast.users(self.plan, domain)[name], domain, seed, cases, answers)
 
     def fit(self, fit: Fit, also: Sequence[str] = ()) -> None:
         """Train, and let the adapter answer the pool, and the pools of the domains `also`."""
@@ -216,7 +215,7 @@ class Protocol:
         held = self.edits((domain, user), seed, split.held, answers)
         found = [self._cost(domain, seed, split.pool, answers)]
         for number in range(1, growth.rounds + 1):
-            arm = f"{domain}/{seed}/{user}/growth/{number}"
+            arm = growth_arm(domain, seed, user, number)
             offline = [case for case in split.offline if case.id in answers]
             if arm in known:
                 found.append(known[arm])
@@ -233,6 +232,18 @@ class Protocol:
 
     def _cost(self, domain: str, seed: int, pool: Sequence[Case], answers: Mapping[str, Answer]) -> float:
         return fmean(rounds(self.plan, domain, seed, "strong", pool, answers, self._cast)[0])
+
+
+def offline_edits(
+    user: User, domain: str, seed: object, cases: Sequence[Case], answers: Mapping[str, Answer]
+) -> list[Edit]:
+    """What a user makes of these answers. An empty answer is no offer."""
+    return [
+        edit_of(case, answer, user.edit(case.kind, answer.text, rng(seed, domain, case.id)))
+        for case in cases
+        for answer in [answers[case.id]]
+        if answer.text.strip()
+    ]
 
 
 def _plain(dials: Dials) -> dict[str, float]:

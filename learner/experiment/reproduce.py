@@ -1,73 +1,39 @@
-"""`learner reproduce`: a size, from its plan to its result."""
+"""`learner reproduce` of the sizes that train: from the plan to a place to run it in, and from a run to its result."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from learner.experiment import online, run
+from learner.experiment import online
 from learner.experiment import plan as plans
 from learner.experiment.plan import Plan
 from learner.experiment.protocol import Cast, documents
 from learner.experiment.result import Result
 from learner.experiment.run import Place
-from learner.model_files import BaseModel
-
-Say = Callable[[str, float | None], None]
-SIZES = ("enumerable", "tiny", "smollm2")
-ROUNDS_OF_EDITS = 8
+from learner.models import BaseModel, Progress
 
 
-def enumerable(seeds: int | None, say: Say) -> Result:
-    """The exact experiment: every policy is a table."""
-    from learner.experiment import enumerable as exact
-
-    started = time.monotonic()
-    seeds = seeds or exact.SEEDS
-    curves: dict[str, dict[str, tuple[Sequence[float], Sequence[float]]]] = {}
-    axes = {}
-    pairs = [(domain, user) for domain in exact.COVERAGE for user in exact.SUBSETS]
-    for number, (domain, user) in enumerate(pairs):
-        title = f"SubOpt over offline edits: {domain}, {user} edits"
-        say(title, number / (len(pairs) + 1))
-        found = exact.subopt_curve(domain, user, seeds)
-        curves[title] = {name: (list(exact.SIZES), values) for name, values in found.items()}
-        axes[title] = ("offline edits n", "SubOpt (exact)")
-    title = "Rounds of edit and retraining"
-    curves[title] = {
-        user: (
-            list(range(ROUNDS_OF_EDITS + 1)),
-            exact.convergence("covered", user, ROUNDS_OF_EDITS),
-        )
-        for user in exact.SUBSETS
-    }
-    axes[title] = ("rounds", "TV to the optimum")
-    say("Online rounds", len(pairs) / (len(pairs) + 1))
-    cells = exact.cells(seeds)
-    return Result("enumerable", cells, exact.METHODS, curves=curves, axes=axes, seconds=time.monotonic() - started)
-
-
-def trained(
+def place(
     size: str,
-    out: Path,
+    folder: Path,
     corpora: Path,
-    base: Callable[[Plan], BaseModel] | None,
+    base: Callable[[], BaseModel] | None,
     cast: Cast,
-    jobs: int,
     seeds: int | None,
-    say: Say,
-) -> Result:
-    """An experiment that trains: `tiny` on a base that is made here (`base` None), else on `base`.
+    say: Progress,
+    *,
+    sources: Mapping[str, str] | None = None,
+) -> Place:
+    """Where an experiment that trains is run: `tiny` on a base that is made there (`base` None), else on `base`.
 
-    Goes on from where it was stopped in `out`. Raises ConfigError for a folder that another run made, or a
-    source with too few documents, before anything is trained.
+    `sources` take the place of the plan's, by kind. Raises ConfigError for a kind that the plan does not have
+    and a source with too few documents, before anything is trained.
     """
-    started = time.monotonic()
-    plan = plans.load(size)
+    plan = plans.load(size).reading(sources or {})
     if seeds is not None:
         plan = msgspec.structs.replace(plan, seeds=seeds, growth=_fewer(plan, seeds))
     cases = [
@@ -80,13 +46,11 @@ def trained(
     if base is None:
         from learner.experiment import tiny
 
-        out.mkdir(parents=True, exist_ok=True)
-        model = tiny.base(out, plan, cases, say)
+        folder.mkdir(parents=True, exist_ok=True)
+        model = tiny.base(folder, plan, cases, say)
     else:
-        model = base(plan)
-    place = Place(out, corpora, model, plan, replace(cast, cache=out / "user"), jobs)
-    run.work(place, say)
-    return result(place, time.monotonic() - started)
+        model = base()
+    return Place(folder, corpora, model, plan, replace(cast, cache=folder / "user"))
 
 
 def _fewer(plan: Plan, seeds: int) -> plans.Growth | None:

@@ -53,6 +53,13 @@ class Result:
         """The table, method by method."""
         return table.rows(self.tested(tester))
 
+    def by_method(self, tester: str = "strong") -> dict[str, dict[Key, Row]]:
+        """The table: what each method costs in each setting."""
+        found: dict[str, dict[Key, Row]] = {}
+        for row in self.rows(tester):
+            found.setdefault(row.method, {})[row.domain, row.user] = row
+        return found
+
     def max_subopt(self, tester: str = "strong") -> dict[str, float]:
         """MaxSubOpt by method, averaged over the seeds that are complete; empty without one."""
         found = table.suboptimality(self.compared(tester), self.methods)

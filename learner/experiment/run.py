@@ -16,7 +16,7 @@ from typing import Any
 from learner.engine import cores
 from learner.experiment.ledger import Ledger
 from learner.experiment.plan import Dials, Plan
-from learner.experiment.protocol import Cast, Fit, Protocol, picked, source_of
+from learner.experiment.protocol import Cast, Fit, Protocol, growth_arm, picked, source_of
 from learner.models import BaseModel, Progress
 
 POLL_SECONDS = 0.5
@@ -47,7 +47,6 @@ class Place:
     base: BaseModel
     plan: Plan
     cast: Cast
-    jobs: int
 
     def identity(self) -> dict[str, str]:
         """What a run's rows depend on: a folder holds the rows of one of these."""
@@ -101,11 +100,12 @@ def remaining(plan: Plan, ledger: Ledger) -> list[Unit]:
     return units
 
 
-def done(unit: Unit, ledger: Ledger) -> bool:
+def done(unit: Unit, plan: Plan, ledger: Ledger) -> bool:
     """Whether nothing of it is left to do."""
     fits = ledger.fits()
-    if unit.growth is not None:
-        return False  # what is done of it is skipped at once
+    if unit.growth is not None and plan.growth is not None:
+        user, seed = unit.growth
+        return growth_arm(plan.growth.domain, seed, user, plan.growth.rounds) in fits
     crossed = [f"{fit.arm}>{d}" for fit, also in zip(unit.fits, unit.also, strict=False) for d in also]
     return all(fit.arm in fits for fit in unit.fits) and all(ledger.answers(arm) for arm in crossed)
 
@@ -150,26 +150,23 @@ def _work(unit: Unit) -> int:
     return unit.trainings(_protocol.plan)
 
 
-def work(place: Place, say: Progress) -> None:
-    """Do all that is left; nothing without a job. What is done is in the ledger, whenever this is stopped.
+def work(place: Place, jobs: int, say: Progress) -> None:
+    """Do all that is left, `jobs` trainings at once. What is done is in the ledger, whenever this is stopped.
 
     Raises what a training raises, once the trainings at work have ended.
     """
-    if not place.jobs:
-        return
     ledger = place.ledger()
     stages: Sequence[Callable[[], list[Unit]]] = (lambda: sweep(place.plan), lambda: remaining(place.plan, ledger))
     for stage in stages:
-        units = [unit for unit in stage() if not done(unit, ledger)]
+        units = [unit for unit in stage() if not done(unit, place.plan, ledger)]
         if units:
-            _pool(place, units, say)
+            _pool(place, units, min(jobs, len(units)), say)
     ledger.close()
 
 
-def _pool(place: Place, units: Sequence[Unit], say: Progress) -> None:
+def _pool(place: Place, units: Sequence[Unit], jobs: int, say: Progress) -> None:
     context = multiprocessing.get_context("spawn")
     told = context.Queue()  # a Manager's process would outlive a kill of this one
-    jobs = min(place.jobs, len(units))
     # read by torch when a process begins: processes that share the cores must not each take all of them
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // jobs))

@@ -66,6 +66,11 @@ class Row:
     untouched: float
     seeds: int
 
+    @property
+    def spread(self) -> str:
+        """The standard deviation over seeds, where there are several."""
+        return f"± {self.cost_sd:.3f}" if self.seeds > 1 else "1 seed"
+
     def to_json(self) -> dict[str, Any]:
         """The public row of `learner reproduce --json`."""
         return {name: getattr(self, name) for name in self.__slots__}
