@@ -2,9 +2,11 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,12 +14,15 @@ import psutil
 import pytest
 from polling import until
 
+from learner.exceptions import ConfigError, RedraftError
 from learner.experiment import plan as plans
 from learner.experiment.ledger import Ledger
 from learner.experiment.online import cells
+from learner.experiment.page import render
 from learner.experiment.protocol import Cast, documents
 from learner.experiment.reproduce import result
 from learner.experiment.run import Place, done, remaining, sweep, work
+from learner.experiment.users import LanguageModel
 
 pytestmark = pytest.mark.xdist_group("experiment-run")  # they share one run
 NOWHERE = Path("nowhere")
@@ -58,7 +63,7 @@ def place(tmp_path_factory):
         base = tiny.base(folder, plan, [*split.offline, *split.held], lambda *_: None)
     finally:
         tiny.STEPS = tiny_steps
-    return Place(folder, NOWHERE, base, plan, Cast(), 1)
+    return Place(folder, NOWHERE, base, plan, Cast())
 
 
 PROGRAM = """
@@ -66,18 +71,18 @@ import sys, pickle
 from pathlib import Path
 from learner.experiment.run import work
 if __name__ == "__main__":
-    work(pickle.loads(Path(sys.argv[1]).read_bytes()), lambda words, share: print(words, flush=True))
+    work(pickle.loads(Path(sys.argv[1]).read_bytes()), 1, lambda words, share: print(words, flush=True))
 """
 
 
-@pytest.mark.timeout(600)  # several processes load torch one after the other
-def test_a_killed_run_goes_on_and_a_finished_one_has_nothing_to_do(place, tmp_path):
-    import pickle
-
-    (tmp_path / "place").write_bytes(pickle.dumps(place))
-    (tmp_path / "program.py").write_text(PROGRAM)
+@pytest.fixture(scope="module")
+def finished(place, tmp_path_factory):
+    """The run, killed after its first training and then gone on with; what was trained before the kill."""
+    folder = tmp_path_factory.mktemp("program")
+    (folder / "place").write_bytes(pickle.dumps(place))
+    (folder / "program.py").write_text(PROGRAM)
     process = subprocess.Popen(
-        [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "place")],
+        [sys.executable, str(folder / "program.py"), str(folder / "place")],
         stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     ledger = place.ledger()
@@ -85,15 +90,27 @@ def test_a_killed_run_goes_on_and_a_finished_one_has_nothing_to_do(place, tmp_pa
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not psutil.wait_procs(children, timeout=60)[1]  # none is left behind
     before = ledger.fits()
-    assert before
-    said = []
-    work(place, lambda words, _share: said.append(words))
-    assert {arm: fit for arm, fit in ledger.fits().items() if arm in before} == before  # not done again
-    assert all(done(unit, ledger) for unit in [*sweep(place.plan), *remaining(place.plan, ledger)] if unit.fits)
-    found = result(place, 1.0)
     ledger.close()
+    assert before
+    assert not psutil.wait_procs(children, timeout=60)[1]  # none is left behind
+    work(place, 1, lambda *_: None)
+    return before
+
+
+@pytest.mark.timeout(600)  # several processes load torch one after the other
+def test_a_killed_run_goes_on_and_a_finished_one_has_nothing_to_do(place, finished):
+    ledger = place.ledger()
+    assert {arm: fit for arm, fit in ledger.fits().items() if arm in finished} == finished  # not done again
+    assert all(done(unit, place.plan, ledger) for unit in [*sweep(place.plan), *remaining(place.plan, ledger)])
+    ledger.close()
+    said = []
+    work(place, 1, lambda words, _share: said.append(words))
+    assert said == []  # nothing is left, so no process is begun
+
+
+def test_the_result_has_every_row(place, finished):
+    found = result(place, 1.0)
     body = json.loads(json.dumps(found.to_json()))
     methods = {row["method"] for row in body["rows"]}
     assert {"base", "sft", "dpo", "aligned", "late_ensemble", "late_ensemble (contextual)"} <= methods
@@ -104,7 +121,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_has_nothing_to_do(place, tmp_pa
     assert result(place, 1.0).to_json() == found.to_json()
 
 
-def test_costs_are_rows_in_sqlite(place):
+def test_costs_are_rows_in_sqlite(place, finished):
     ledger = place.ledger()
     found = cells(place, ledger)
     rows = ledger.costs()
@@ -113,26 +130,20 @@ def test_costs_are_rows_in_sqlite(place):
     assert all(len(row["costs"]) == place.plan.rounds for row in rows)
 
 
-def test_another_plan_in_the_same_folder_is_refused(place):
-    from dataclasses import replace
-
-    from learner.exceptions import ConfigError
-
+def test_another_plan_in_the_same_folder_is_refused(place, finished):
     other = replace(place, plan=msgspec.structs.replace(place.plan, rounds=25))
     with pytest.raises(ConfigError, match="was made with plan"):
-        work(other, lambda *_: None)
+        work(other, 1, lambda *_: None)
 
 
-def test_the_page_shows_the_run(place):
-    from learner.experiment.page import render
-
+def test_the_page_shows_the_run(place, finished):
     html = render(result(place, 60.0))
     assert html.count("<svg") == 5
     assert "early_ensemble" in html  # the poster's rows
     assert "rate_scale 0.3" in html
 
 
-def test_the_ledger_of_a_run_has_no_rules_in_what_was_asked(place):
+def test_the_base_is_asked_about_every_document(place, finished):
     ledger = Ledger(place.folder, {})
     base = ledger.answers("summarization/0/base")
     ledger.close()
@@ -142,15 +153,10 @@ def test_the_ledger_of_a_run_has_no_rules_in_what_was_asked(place):
 
 def test_an_error_in_a_worker_comes_out_as_it_is(place, tmp_path):
     """A user's model that does not answer: its own message, and the run can go on."""
-    from dataclasses import replace
-
-    from learner.exceptions import RedraftError
-    from learner.experiment.users import LanguageModel
-
     nobody = Cast(LanguageModel("http://127.0.0.1:9", "m"), cache=tmp_path / "user")
     other = replace(place, folder=tmp_path / "llm", cast=nobody)
     with pytest.raises(RedraftError, match=r"the user's model at http://127\.0\.0\.1:9 did not answer"):
-        work(other, lambda *_: None)
+        work(other, 1, lambda *_: None)
     ledger = other.ledger()
     assert ledger.answers("summarization/0/base")  # what was done is kept
     ledger.close()

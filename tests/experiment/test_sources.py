@@ -102,3 +102,20 @@ def test_too_few_documents_are_refused_before_anything_is_done(tmp_path):
     plan = msgspec.structs.replace(load_plan("tiny"), offline=100_000)
     with pytest.raises(ConfigError, match=r"holds \d+ documents .* needs \d+"):
         documents(plan, "summarization", 0, tmp_path)
+
+
+def test_a_kinds_documents_can_come_from_elsewhere(tmp_path):
+    from learner.experiment.plan import load as load_plan
+
+    file = tmp_path / "mine.jsonl"
+    file.write_text(
+        "\n".join(json.dumps({"text": f"Mine number {i}: {chr(97 + i % 26) * (i + 1)}."}) for i in range(150))
+    )
+    plan = load_plan("tiny").reading({"function": f"jsonl:{file}"})
+    split = documents(plan, "summarization", 0, tmp_path)
+    mine = [case for case in split.offline if case.kind == "function"]
+    assert len(mine) == 32
+    assert all("Mine number" in case.prompt.messages[-1].content for case in mine)
+    assert plan.digest != load_plan("tiny").digest
+    with pytest.raises(ConfigError, match="has no kind 'news'; it has change, function, manual"):
+        load_plan("tiny").reading({"news": "library"})

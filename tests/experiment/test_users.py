@@ -8,6 +8,8 @@ from threading import Thread
 
 import pytest
 
+from learner.armset import ArmSet, start_engine
+from learner.config import Config
 from learner.exceptions import RedraftError
 from learner.experiment.plan import load
 from learner.experiment.protocol import Cast
@@ -138,6 +140,23 @@ def test_any_openai_compatible_url_can_be_the_user(chat_server, tmp_path, monkey
     assert users["strong"].edit("news", ANSWER, Random(0)) == "no"
     path, key, body = seen[0]
     assert (path, key, body["model"], body["temperature"]) == ("/v1/chat/completions", "Bearer secret", "big-model", 0)
+
+
+@pytest.mark.model
+def test_a_real_model_server_is_the_user(prepared_base, tmp_path, monkeypatch):
+    """llama.cpp's own server over TCP, with a key: what `--user-url` reaches."""
+    arms = ArmSet(prepared_base.gguf, prepared_base.fingerprint, None, {})
+    engine, _ = start_engine(arms, Config(slots=1, context=1024), None)
+    try:
+        monkeypatch.setenv("USERS_KEY", engine.endpoint.key)
+        cast = Cast(LanguageModel(engine.endpoint.url, "any", "USERS_KEY"), cache=tmp_path)
+        user = cast.users(load("smollm2"), "summarization")["strong"]
+        kept = user.edit("learned", ANSWER, Random(0))
+        assert kept.strip()
+    finally:
+        engine.stop()
+    assert user.edit("learned", ANSWER, Random(0)) == kept  # from the disk: the server is gone
+    assert len(list(tmp_path.iterdir())) in (1, 2)
 
 
 def test_a_url_that_does_not_answer_is_named_with_the_way_on(tmp_path):

@@ -1,6 +1,8 @@
 """What a log says of edit quality and coverage, and whether the prediction tells whole edits from partial ones."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -19,7 +21,7 @@ def log(user, seed=0, answers=SAYINGS):
     """Offline edits of the tiny plan's user."""
     plan = load("tiny")
     editor = Cast().users(plan, "summarization")[user]
-    cases = documents(plan, "summarization", seed, __import__("pathlib").Path("nowhere")).offline
+    cases = documents(plan, "summarization", seed, Path("nowhere")).offline
     rng = Random(seed)
     return [
         edit_of(case, Answer(said, False), editor.edit(case.kind, said, rng))
@@ -47,8 +49,8 @@ def test_a_base_that_follows_some_habits_covers_them():
     ]
     found = diagnose(log("weak", answers=half))
     assert found.base_rate > 0.1
-    if found.completeness < 0.6:
-        assert found.expected[0] == "dpo"
+    assert found.completeness < 0.6
+    assert found.expected[0] == "dpo"
 
 
 def test_habits_are_what_comes_back():
@@ -57,8 +59,6 @@ def test_habits_are_what_comes_back():
 
 
 def test_answers_left_alone_say_how_often_edits_finish():
-    from dataclasses import replace
-
     edits = [
         replace(e, adapter_version="sft-1", outcome="accepted" if i % 4 else "edited")
         for i, e in enumerate(log("strong"))
@@ -89,3 +89,10 @@ def test_the_command_reads_the_log(tmp_path, monkeypatch):
     assert found["expected"][0] == "sft"
     shown = call("diagnose")
     assert "Expected: sft > early_ensemble" in shown.stdout
+
+
+def test_a_folder_without_a_run_is_refused_and_left_alone(tmp_path):
+    result = call("diagnose", "--run", str(tmp_path))
+    assert result.exit_code == 2
+    assert "holds no run of `learner reproduce`" in result.stderr
+    assert list(tmp_path.iterdir()) == []
