@@ -21,6 +21,8 @@ from learner.exceptions import ConfigError
 
 SOCKET_PATH_LIMIT = 100
 """Bytes; Unix sockets fail past 104 (macOS) or 108 (Linux), terminator included."""
+PROGRESS_VARIABLE = "REDRAFT_PROGRESS"
+"""Set to `json` in the environment of a command: its progress is lines `{"words", "share"}` on standard error."""
 
 
 @dataclass(frozen=True, slots=True)

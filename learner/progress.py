@@ -1,13 +1,17 @@
-"""Progress on standard error: a bar on a terminal, plain lines elsewhere."""
+"""Progress on standard error: a bar on a terminal, plain lines elsewhere, JSON lines for a program that asks."""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from learner.config import PROGRESS_VARIABLE
 from learner.screen import err
 
 
@@ -28,6 +32,7 @@ class Work:
         terminal = self._console.is_terminal
         self._progress = Progress(*columns, console=self._console, transient=True, disable=not terminal)
         self._title = title
+        self._for_program = os.environ.get(PROGRESS_VARIABLE) == "json"
         self._task: TaskID | None = None
         self._last = ""
 
@@ -51,6 +56,10 @@ class Work:
     def step(self, words: str, fraction: float | None = None) -> None:
         """Say what is being done; `fraction` of it is behind us (None: cannot be told)."""
         if self._task is None:
+            return
+        if self._for_program:
+            sys.stderr.write(json.dumps({"words": words, "share": fraction}) + "\n")
+            sys.stderr.flush()
             return
         about = words.partition(":")[0]  # what follows a colon changes while the same goes on
         if about != self._last:

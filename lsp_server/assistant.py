@@ -22,23 +22,29 @@ from learner.config import Config, Paths
 from learner.exceptions import ConfigError, RedraftError
 from learner.records import SettledBy
 from lsp_server import settings as options
+from lsp_server import status as states
 from lsp_server.document import Document, DocumentError, Encoding
 from lsp_server.host import Host
 from lsp_server.ledger import Ledger
+from lsp_server.pace import Pace
 from lsp_server.protocol import plain
 from lsp_server.recorder import Recorder
 from lsp_server.revisions import Revisions
 from lsp_server.session import Session
-from lsp_server.settings import Settings, workspace_of
+from lsp_server.settings import Changes, Settings, workspace_of
 from lsp_server.windows import Windows
 
 if TYPE_CHECKING:
     from lsp_server.server import RedraftServer
 
 logger = logging.getLogger(__name__)
+STATUS_NOTIFICATION = "redraft/status"
 TICK_SECONDS = 0.5
 CONFIGURATION_SECONDS = 10.0
 """How long a client may take to say what its workspace restricts."""
+
+MOST_CHARACTERS = 20_000_000
+"""A larger document is left alone: its mirror would cost the editor memory and every look at it time."""
 
 SAVE_SECONDS = 3.0
 """Changes between `willSave` and `didSave`, at most so far apart, are a formatter's."""
@@ -53,13 +59,18 @@ class Assistant:
         self.settings: Settings = Settings(record=False)
         self.config: Config = Config()
         self.sessions: dict[str, Session] = {}
+        self.refused: dict[str, str] = {}
+        """Open documents that are left alone, and why."""
         self.host: Host = Host(self.paths, self.config)
         self.recorder: Recorder = Recorder(self.paths, self.config.bandit, say=self.say)
         self.ledger = Ledger()
         self.windows = Windows(self)
         self.revisions = Revisions(self)
+        self.pace = Pace()
         self.encoding: Encoding = "utf-16"
         self.client_name = "an editor"
+        self.announced: tuple[str, str] | None = None
+        """The state that the client was told of last; None where it does not want to be told."""
         self.paused_until: float | None = None
         self.problem: str | None = None
         """What is wrong with the settings, in words."""
@@ -78,6 +89,9 @@ class Assistant:
         """Take the client's options; what is wrong with them is said once, and nothing is recorded then."""
         if params.client_info is not None:
             self.client_name = params.client_info.name
+        experimental = plain(params.capabilities.experimental)
+        if isinstance(experimental, dict) and experimental.get("redraftStatus") is True:
+            self.announced = ("", "")
         encoding = self.server.workspace.position_encoding
         self.encoding = str(getattr(encoding, "value", encoding) or "utf-16")  # type: ignore[assignment]
         try:
@@ -90,16 +104,18 @@ class Assistant:
         if self.settings.host.url is not None:
             self.config = msgspec.structs.replace(self.config, host=self.settings.host)
         self.host = Host(self.paths, self.config)
+        self.host.changed = self.announce
         self.recorder = Recorder(self.paths, self.settings.bandit or self.config.bandit, say=self.say)
 
     async def initialized(self) -> None:
         """The client is ready: ask for the workspace's restrictions, take its consent, start the clock."""
         if self.problem:
             self.say(self.problem)
-        self._start(self._tick())
+        self.start(self._tick())
         await self.read_workspace_settings()
         self._restricted.set()
         await self.recorder.start(self.settings.record, self.client_name)
+        self.announce()
 
     async def restricted(self) -> None:
         """Wait until the workspace has said what it takes away: before that nothing is offered unasked."""
@@ -110,14 +126,15 @@ class Assistant:
         """Ask the client for the section `redraft` of its configuration; it can only restrict."""
         workspace = self.server.client_capabilities.workspace
         if workspace is None or not workspace.configuration:
+            self.settings = self._own
             return
         item = types.ConfigurationItem(section="redraft")
         asking = self.server.workspace_configuration_async(types.ConfigurationParams(items=[item]))
         try:
             found = await asyncio.wait_for(asking, CONFIGURATION_SECONDS)
-        except Exception as error:  # a client that cannot say restricts nothing
+        except Exception as error:  # a client that cannot say changes nothing
             logger.warning("workspace/configuration failed: %s", error)
-            return
+            found = None
         self.settings = options.restrict(self._own, plain(found[0]) if found else None)
         self.recorder.allow(self.settings.record)
         if self.settings.record is False:
@@ -143,10 +160,12 @@ class Assistant:
         await self.recorder.stop()
         await self.host.disconnect()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something beside the requests; it ends with the server."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -169,6 +188,19 @@ class Assistant:
         kind = types.MessageType.Info if words.startswith("Redraft records") else types.MessageType.Warning
         self.server.window_show_message(types.ShowMessageParams(type=kind, message=words))
 
+    def announce(self) -> None:
+        """Tell a client that wants to know what is going on, if that changed (`redraft/status`)."""
+        if self.announced is None or self._ending is not None or not self._restricted.is_set():
+            return
+        now = states.brief(self)
+        if now != self.announced:
+            self.announced = now
+            self.server.protocol.notify(STATUS_NOTIFICATION, {"state": now[0], "text": now[1]})
+
+    def configure(self, changes: Changes) -> None:
+        """Take the client's new settings (`redraft.configure`)."""
+        self._own = changes.onto(self._own)
+
     def paused(self) -> str | None:
         """Why everything is off, or None."""
         if self.paused_until is None:
@@ -181,9 +213,16 @@ class Assistant:
 
     # --- documents -----------------------------------------------------------------------------
 
+    def folder(self) -> str:
+        """URI of the workspace's first folder, "" where there is none."""
+        workspace = self.server.workspace
+        return next((folder.uri for folder in workspace.folders.values()), workspace.root_uri or "")
+
     def session(self, uri: str) -> Session:
         """The open document `uri`. Raises RedraftError, saying what to do, where there is none or it is lost."""
         session = self.sessions.get(uri)
+        if uri in self.refused:
+            raise RedraftError(self.refused[uri])
         if session is None:
             raise RedraftError(f"{uri} is not open here: open it first (textDocument/didOpen)")
         if session.lost:
@@ -192,8 +231,12 @@ class Assistant:
 
     def did_open(self, item: types.TextDocumentItem) -> None:
         """Mirror a document, and take up the offers of a server that is gone."""
-        if item.uri in self.sessions:
+        if item.uri in self.sessions or item.uri in self.refused:
             self.did_close(item.uri)
+        if len(item.text) > MOST_CHARACTERS:
+            size = f"{len(item.text):,} characters, and documents of up to {MOST_CHARACTERS:,} are followed"
+            self.refused[item.uri] = f"Redraft leaves {item.uri} alone: it has {size}"
+            return
         document = Document(item.uri, item.text, item.version, str(item.language_id), self.encoding)
         session = Session(
             document, workspace_of(self.server.workspace, item.uri), changed_at=time.monotonic(), tells=self._tells
@@ -214,12 +257,15 @@ class Assistant:
         uri = params.text_document.uri
         session = self.sessions.get(uri)
         if session is None:
-            logger.error("didChange for %s, which was never opened: ignored", uri)
+            if uri not in self.refused:
+                logger.error("didChange for %s, which was never opened: ignored", uri)
             return
         if session.lost:
             return
         if session.tracker.open:
             self.revisions.look(uri)
+        if len(params.content_changes) == 1 and len(params.content_changes[0].text) == 1:
+            self.pace.typed(time.monotonic())
         try:
             session.change(params.text_document.version, params.content_changes, time.monotonic())
         except Exception as error:
@@ -260,6 +306,7 @@ class Assistant:
     def did_close(self, uri: str) -> None:
         """Everything in the document settles."""
         session = self.sessions.pop(uri, None)
+        self.refused.pop(uri, None)
         self.windows.close(uri)
         if session is not None:
             session.closed(time.monotonic(), *self.settle_seconds())
@@ -307,6 +354,7 @@ class Assistant:
             session.settle_due(at, *self.settle_seconds())
             self.drain(session)
         self.windows.expire(at)
+        self.announce()
         self.ledger.save_spans(list(self.sessions.values()), self.recorder)
 
     def withdraw(self, uri: str | None, by: SettledBy) -> None:

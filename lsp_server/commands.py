@@ -11,10 +11,12 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
 from learner.exceptions import RedraftError
-from learner.records import SettledBy, now
+from learner.records import Outcome, SettledBy, now
 from lsp_server import drafting
 from lsp_server import status as states
+from lsp_server.drafting import Wish
 from lsp_server.protocol import plain
+from lsp_server.settings import Changes
 
 if TYPE_CHECKING:
     from lsp_server.server import RedraftServer
@@ -57,6 +59,7 @@ class RewriteArguments(_Strict, frozen=True):
     uri: str
     range: Stretch
     instruction: str
+    preview: bool = False
 
 
 class DraftArguments(_Strict, frozen=True):
@@ -65,10 +68,11 @@ class DraftArguments(_Strict, frozen=True):
     uri: str
     range: Stretch
     kind: str = "summary"
+    preview: bool = False
 
 
 class OfferArguments(_Strict, frozen=True):
-    """`redraft.accept` and `redraft.reject`."""
+    """`redraft.accept`, `redraft.reject` and `redraft.apply`."""
 
     offer_id: str
 
@@ -85,6 +89,25 @@ class ForgetArguments(_Strict, frozen=True):
     uri: str | None = None
     hours: float | None = None
     everything: bool = False
+
+
+class ConsentArguments(_Strict, frozen=True):
+    """`redraft.consent`; without a workspace the word is about all of them."""
+
+    granted: bool
+    workspace: str | None = None
+
+
+class StatusArguments(_Strict, frozen=True):
+    """`redraft.status`; a workspace folder's URI, null for that of an open document."""
+
+    workspace: str | None = None
+
+
+class TrainArguments(_Strict, frozen=True):
+    """`redraft.train`; without names those of `config.toml`."""
+
+    feedback: list[str] = []
 
 
 class WhyArguments(_Strict, frozen=True):
@@ -107,15 +130,20 @@ def arguments(params: types.ExecuteCommandParams, kind: type[A]) -> A:
 async def rewrite(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
     """Rewrite the selection by an instruction."""
     given = arguments(params, RewriteArguments)
-    return await drafting.rewrite(
-        server.assistant, given.uri, given.range.lsp(), given.instruction, params.work_done_token
-    )
+    wish = Wish(params.work_done_token, given.preview)
+    return await drafting.rewrite(server.assistant, given.uri, given.range.lsp(), given.instruction, wish)
 
 
 async def draft(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
     """Write a new text from the selected notes."""
     given = arguments(params, DraftArguments)
-    return await drafting.draft(server.assistant, given.uri, given.range.lsp(), given.kind, params.work_done_token)
+    wish = Wish(params.work_done_token, given.preview)
+    return await drafting.draft(server.assistant, given.uri, given.range.lsp(), given.kind, wish)
+
+
+async def apply(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
+    """Put in what was asked for with `preview`."""
+    return await drafting.apply(server.assistant, arguments(params, OfferArguments).offer_id)
 
 
 async def accept(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
@@ -130,6 +158,10 @@ async def reject(server: RedraftServer, params: types.ExecuteCommandParams) -> A
     given = arguments(params, OfferArguments)
     for session in server.assistant.sessions.values():
         if session.reject_ghost(given.offer_id, time.monotonic()):
+            server.assistant.windows.forget_answers(session.document.uri)
+            server.assistant.drain(session)
+            return {"rejected": True}
+        if session.drop_preview(given.offer_id, SettledBy.COMMAND, Outcome.REJECTED):
             server.assistant.drain(session)
             return {"rejected": True}
         if given.offer_id in session.tracker.open:
@@ -139,8 +171,9 @@ async def reject(server: RedraftServer, params: types.ExecuteCommandParams) -> A
 
 async def status(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
     """Say what is going on, once everything that happened before is written down."""
+    given = arguments(params, StatusArguments)
     await server.assistant.ledger.done()
-    return await states.status(server.assistant)
+    return await states.status(server.assistant, given.workspace)
 
 
 async def pause(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
@@ -152,12 +185,14 @@ async def pause(server: RedraftServer, params: types.ExecuteCommandParams) -> An
     seconds = float("inf") if given.minutes is None else given.minutes * 60
     assistant.paused_until = time.monotonic() + seconds
     assistant.withdraw(None, SettledBy.COMMAND)
+    assistant.announce()
     return {"text": f"Redraft is {assistant.paused()}."}
 
 
 async def resume(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
     """Go on after a pause."""
     server.assistant.paused_until = None
+    server.assistant.announce()
     return {"text": "Redraft is on."}
 
 
@@ -180,9 +215,43 @@ async def why(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
     return states.why(server.assistant, arguments(params, WhyArguments).uri)
 
 
+async def consent(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
+    """Take the user's word about recording."""
+    given, assistant = arguments(params, ConsentArguments), server.assistant
+    await assistant.recorder.consent(given.granted, given.workspace, assistant.client_name)
+    if not given.granted:
+        for session in list(assistant.sessions.values()):
+            if given.workspace in (None, session.workspace):
+                assistant.withdraw(session.document.uri, SettledBy.GATE)
+    state = await states.status(server.assistant, given.workspace)
+    where = "in all workspaces" if given.workspace is None else "here"
+    words = f"Edits are recorded {where}, in {state['database']}." if given.granted else f"Nothing is recorded {where}."
+    return {"recording": state["recording"], "text": words}
+
+
+async def configure(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
+    """Take the client's new settings; what the workspace took away stays away."""
+    server.assistant.configure(arguments(params, Changes))
+    await server.assistant.read_workspace_settings()
+    return {"text": "The new settings are in use."}
+
+
+async def learnt(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
+    """Say what became of the edit cost."""
+    await server.assistant.ledger.done()
+    return await server.assistant.recorder.learnt(server.assistant.host.fingerprint)
+
+
+async def train(server: RedraftServer, params: types.ExecuteCommandParams) -> Any:
+    """Train on what was kept so far."""
+    given = arguments(params, TrainArguments)
+    return await server.training.run(given.feedback, params.work_done_token)
+
+
 COMMANDS: dict[str, Command] = {
     "redraft.rewrite": rewrite,
     "redraft.draft": draft,
+    "redraft.apply": apply,
     "redraft.accept": accept,
     "redraft.reject": reject,
     "redraft.status": status,
@@ -190,4 +259,8 @@ COMMANDS: dict[str, Command] = {
     "redraft.resume": resume,
     "redraft.forget": forget,
     "redraft.why": why,
+    "redraft.consent": consent,
+    "redraft.configure": configure,
+    "redraft.learnt": learnt,
+    "redraft.train": train,
 }

@@ -2,6 +2,7 @@
 
 While the model thinks, the user goes on: the stretch that was selected is followed through every
 change, and the answer is put where it is then. If the stretch itself changed, nothing is put in.
+A client may ask for a preview: then the offer waits until the user has seen it and applies it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lsp_server.delta import Position
 from lsp_server.ghost import Ghost
 from lsp_server.offers import Ask, Place
 from lsp_server.session import Session
-from lsp_server.shown import Pending
+from lsp_server.shown import Pending, Preview
 from lsp_server.span import Span
 from lsp_server.work import Work
 
@@ -43,21 +44,48 @@ class Insertion:
     text: str
     tail: str
 
+    @property
+    def whole(self) -> str:
+        """All that is put in."""
+        return self.lead + self.text + self.tail
 
-async def rewrite(
-    assistant: Assistant, uri: str, range_: types.Range, instruction: str, token: types.ProgressToken | None
-) -> dict[str, Any]:
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How an offer is wanted: where progress goes, and whether the user looks at it before it is put in."""
+
+    token: types.ProgressToken | None = None
+    preview: bool = False
+
+
+async def rewrite(assistant: Assistant, uri: str, range_: types.Range, instruction: str, wish: Wish) -> dict[str, Any]:
     """`redraft.rewrite`: the selection, rewritten by an instruction. Raises RedraftError, saying why not."""
     session, place, text, span = _selection(assistant, uri, range_)
-    return await _serve(assistant, session, offers.rewrite(place, text, instruction), span, token, None)
+    return await _serve(assistant, session, offers.rewrite(place, text, instruction), span, None, wish)
 
 
-async def draft(
-    assistant: Assistant, uri: str, range_: types.Range, kind: str, token: types.ProgressToken | None
-) -> dict[str, Any]:
+async def draft(assistant: Assistant, uri: str, range_: types.Range, kind: str, wish: Wish) -> dict[str, Any]:
     """`redraft.draft`: a new text from the selected notes. Raises RedraftError, saying why not."""
     session, place, notes, span = _selection(assistant, uri, range_)
-    return await _serve(assistant, session, offers.draft(place, notes, kind), span, token, kind)
+    return await _serve(assistant, session, offers.draft(place, notes, kind), span, kind, wish)
+
+
+async def apply(assistant: Assistant, offer_id: str) -> dict[str, Any]:
+    """`redraft.apply`: put a previewed offer in. Raises RedraftError where there is none, or its text changed."""
+    for session in assistant.sessions.values():
+        preview = session.previews.get(offer_id)
+        if preview is None:
+            continue
+        try:
+            selected = _still_there(session, offer_id)
+        except RedraftError as error:
+            session.drop_preview(offer_id, SettledBy.SUPERSEDED)
+            assistant.drain(session)
+            session.why = str(error)
+            raise
+        del session.previews[offer_id], session.watched[offer_id]
+        return await _put_in(assistant, session, preview, selected)
+    raise RedraftError(f"no offer {offer_id} waits to be put in: it was applied or rejected before, or never made")
 
 
 def _selection(assistant: Assistant, uri: str, range_: types.Range) -> tuple[Session, Place, str, Span]:
@@ -85,30 +113,27 @@ def _selection(assistant: Assistant, uri: str, range_: types.Range) -> tuple[Ses
 
 
 async def _serve(
-    assistant: Assistant,
-    session: Session,
-    ask: Ask,
-    selected: Span,
-    token: types.ProgressToken | None,
-    kind: str | None,
+    assistant: Assistant, session: Session, ask: Ask, selected: Span, kind: str | None, wish: Wish
 ) -> dict[str, Any]:
-    """Generate, record, then put in what came of it; `kind` of a draft, None for a rewrite."""
+    """Generate, record, then put in what came of it or show it; `kind` of a draft, None for a rewrite."""
     watch = new_id()
     session.watched[watch] = selected
     try:
-        async with Work(assistant.server, "Drafting" if kind else "Rewriting", token) as work:
+        async with Work(assistant.server, "Drafting" if kind else "Rewriting", wish.token) as work:
             made = await offers.make(ask, assistant.host, assistant.recorder, on_text=work.text)
         if made is None:
             raise RedraftError("the model had nothing to offer; try again with another selection or instruction")
         decision, offer = made
         if offer.offered == offers.readable(selected.offered):
             raise RedraftError("the model left the text as it is; try another instruction")
-        _still_there(assistant, session, ask, watch)
+        _open_still(assistant, session, ask)
+        _still_there(session, watch)
         if kind is not None:
             offer = shaped(session, session.watched[watch], offer, kind)
         recorded = await _record(assistant, session, decision, offer)
         try:
-            now_selected = _still_there(assistant, session, ask, watch)
+            _open_still(assistant, session, ask)
+            now_selected = _still_there(session, watch)
         except RedraftError:
             if recorded:
                 session.unseen(offer.id, SettledBy.SUPERSEDED)
@@ -119,16 +144,56 @@ async def _serve(
         raise
     finally:
         session.watched.pop(watch, None)
-    if kind is None:
-        insertion = Insertion(now_selected.start, now_selected.end, "", _in(session, offer.offered), "")
-    else:
-        insertion = placed(session, now_selected, offer, kind)
-    return await _put_in(assistant, session, offer, insertion, "" if kind else selected.offered, recorded)
+    preview = Preview(offer, kind, recorded, time.monotonic())
+    if not wish.preview:
+        return await _put_in(assistant, session, preview, now_selected)
+    session.previews[offer.id] = preview
+    session.watched[offer.id] = now_selected
+    session.why = ""
+    return _shown(session, preview, now_selected)
 
 
-def _still_there(assistant: Assistant, session: Session, ask: Ask, watch: str) -> Span:
+def _insertion(session: Session, preview: Preview, selected: Span) -> Insertion:
+    """Where an offer goes, as the document is now."""
+    if preview.kind is None:
+        return Insertion(selected.start, selected.end, "", _in(session, preview.offer.offered), "")
+    return placed(session, selected, preview.offer, preview.kind)
+
+
+def _shown(session: Session, preview: Preview, selected: Span) -> dict[str, Any]:
+    """What a client needs to show an offer before it is put in."""
+    document, insertion = session.document, _insertion(session, preview, selected)
+    start, end = document.to_client(insertion.start), document.to_client(insertion.end)
+    return _result(preview, applied=False) | {
+        "uri": document.uri,
+        "range": {
+            "start": {"line": start.line, "character": start.character},
+            "end": {"line": end.line, "character": end.character},
+        },
+        "newText": insertion.whole,
+    }
+
+
+def _result(preview: Preview, *, applied: bool) -> dict[str, Any]:
+    offer = preview.offer
+    return {
+        "offerId": offer.id,
+        "arm": offer.arm,
+        "text": offer.offered,
+        "recorded": preview.recorded,
+        "applied": applied,
+    }
+
+
+def _open_still(assistant: Assistant, session: Session, ask: Ask) -> None:
+    """Raises RedraftError if the document is not followed any more."""
+    if assistant.sessions.get(ask.place.uri) is not session:
+        raise RedraftError("the document was closed meanwhile; nothing was put in")
+
+
+def _still_there(session: Session, watch: str) -> Span:
     """The selected text where it is now. Raises RedraftError if it is not what the model saw."""
-    if assistant.sessions.get(ask.place.uri) is not session or session.lost:
+    if session.lost:
         raise RedraftError("the document was closed meanwhile; nothing was put in")
     found = session.watched[watch]
     if not found.untouched:
@@ -217,27 +282,27 @@ def _end_of_signature(session: Session, line: int) -> int:
     return line
 
 
-async def _put_in(
-    assistant: Assistant, session: Session, offer: Offer, insertion: Insertion, original: str, recorded: bool
-) -> dict[str, Any]:
+async def _put_in(assistant: Assistant, session: Session, preview: Preview, selected: Span) -> dict[str, Any]:
     """Ask the client to put an offer in, and follow it from there."""
-    document = session.document
-    whole = insertion.lead + insertion.text + insertion.tail
-    if recorded:
-        place = Ghost(whole, insertion.start, insertion.end, document)
+    document, offer = session.document, preview.offer
+    insertion = _insertion(session, preview, selected)
+    original = "" if preview.kind else selected.offered
+    if preview.recorded:
+        place = Ghost(insertion.whole, insertion.start, insertion.end, document)
         session.pending[offer.id] = Pending(
             offer, place, insertion.lead, insertion.text, insertion.tail, original, time.monotonic()
         )
     where = types.Range(start=document.to_client(insertion.start), end=document.to_client(insertion.end))
     version = document.version
-    answer = await _apply(assistant, document.uri, version, types.TextEdit(range=where, new_text=whole))
+    edit = types.TextEdit(range=where, new_text=insertion.whole)
+    answer = await _apply(assistant, document.uri, version, edit)
     applied = answer is not None and bool(answer.applied)
     if offer.id in session.pending and not applied:
         # declined by the user, unless the document changed under it: then nobody judged the offer
         declined = document.version == version and answer is not None
         session.drop_pending(offer.id, SettledBy.COMMAND, Outcome.REJECTED if declined else Outcome.CENSORED)
         assistant.drain(session)
-    result = {"offerId": offer.id, "arm": offer.arm, "text": offer.offered, "recorded": recorded, "applied": applied}
+    result = _result(preview, applied=applied)
     if applied:
         session.why = ""
         return result

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from learner import launch, model_files
 from learner.client import Endpoint, Generation, HostClient, HostInfo, Limits
@@ -57,6 +58,11 @@ class Host:
         self._backoff = 0.0
         self._not_before = 0.0
         self.last_error: RedraftError | None = None
+        self.busy = 0
+        """Answers that somebody waits for."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called whenever `busy` or `last_error` did."""
+        self._ahead: set[asyncio.Task[Any]] = set()
 
     @property
     def info(self) -> HostInfo | None:
@@ -134,12 +140,46 @@ class Host:
         stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
         asked: bool = True,
+        ahead: bool = False,
     ) -> Generation:
         """The greedy answer to `prompt` under `adapter` (None: the base).
 
-        Raises HostError when the host fails twice, is too slow, or fails in mid-answer, and
-        UnknownArmError when it lost the adapter.
+        What is asked `ahead` of a request that may never come is cancelled as soon as somebody waits for
+        something else: the engine has few slots. Raises HostError when the host fails twice, is too slow, or
+        fails in mid-answer, and UnknownArmError when it lost the adapter.
         """
+        with self._under_way(ahead=ahead):
+            return await self._generate(prompt, adapter, max_tokens, stop, on_text, asked)
+
+    @contextlib.contextmanager
+    def _under_way(self, *, ahead: bool) -> Iterator[None]:
+        task = asyncio.current_task()
+        if ahead and task is not None:
+            self._ahead.add(task)
+            try:
+                yield
+            finally:
+                self._ahead.discard(task)
+            return
+        for other in self._ahead:
+            other.cancel()
+        self.busy += 1
+        self.changed()
+        try:
+            yield
+        finally:
+            self.busy -= 1
+            self.changed()
+
+    async def _generate(
+        self,
+        prompt: Prompt,
+        adapter: str | None,
+        max_tokens: int,
+        stop: Sequence[str],
+        on_text: Callable[[str], None] | None,
+        asked: bool,
+    ) -> Generation:
         started = False
 
         def note(text: str) -> None:

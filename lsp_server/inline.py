@@ -3,12 +3,15 @@
 Typing through an offer keeps it: the rest is answered from here, without the model. An offer is
 never made inside a word, nor in front of text that is not closing brackets; it never repeats what
 follows the cursor. One generation per document at a time: a newer request replaces the older.
+What the model said a moment ago is not asked for again (`recent.py`), and while the user reads an
+offer the model is asked what would follow it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -38,12 +41,23 @@ class Suggestion:
     end: Position
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of the model: `line` is the current one up to the cursor, `before` it and all above."""
+
+    ask: Ask
+    line: str
+    before: str
+
+
 class Inline:
     """Ghost text in all documents of a client."""
 
     def __init__(self, assistant: Assistant) -> None:
         self._assistant = assistant
         self._running: dict[str, asyncio.Task[Suggestion | None]] = {}
+        self._ahead: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        """What is being asked ahead of a request, by document: the text it would follow, and the asking."""
 
     async def suggest(
         self, uri: str, position: Position, *, asked: bool, selected: str | None = None
@@ -86,19 +100,28 @@ class Inline:
                 del self._running[uri]
 
     async def _later(self, session: Session, position: Position, asked: bool) -> Suggestion | None:
-        """Wait for a pause in the typing, then ask the model."""
+        """Answer from what is known; else wait for a pause in the typing and ask the model."""
         version = session.document.version
-        if not asked:
-            await asyncio.sleep(self._assistant.settings.inline_completion.debounce_ms / 1000)
+        question = self._question(session, position)
+        await self._caught_up(session.document.uri, question.before)
+        window = self._assistant.windows.find(session.document.uri)
+        known = window is not None and window.recent.find(question.before) is not None
+        if not known and not asked:
+            await asyncio.sleep(self._pause())
         if session.document.version != version:
             session.why = "the text changed meanwhile"
             return None
-        return await self._ask(session, position, asked)
+        return await self._ask(session, position, question, asked)
+
+    def _pause(self) -> float:
+        """How long to wait for a pause in the typing, in seconds."""
+        fixed = self._assistant.settings.inline_completion.debounce_ms
+        return self._assistant.pace.seconds if fixed is None else fixed / 1000
 
     def _through(self, session: Session, position: Position) -> Suggestion | None:
         """The rest of what is shown, while its beginning is typed."""
-        shown = session.ghost
-        if shown is None or not shown.ghost.through(session.document, position):
+        shown = session.through(position)
+        if shown is None:
             return None
         return Suggestion(shown.offer.id, shown.ghost.text, shown.ghost.start, position)
 
@@ -113,6 +136,8 @@ class Inline:
             return "ghost text is off in the settings (inlineCompletion.enabled)"
         if settings.languages is not None and language not in settings.languages:
             return f"ghost text is off for {language} (inlineCompletion.languages)"
+        if language in settings.disabled_languages:
+            return f"ghost text is off for {language} (inlineCompletion.disabledLanguages)"
         reason = excluded(session.document.uri)
         if reason:
             return reason
@@ -126,22 +151,24 @@ class Inline:
             return "there is no text before the cursor to go on from"
         return None
 
-    async def _ask(self, session: Session, position: Position, asked: bool) -> Suggestion | None:
-        assistant, document = self._assistant, session.document
+    def _question(self, session: Session, position: Position) -> Question:
+        document = session.document
         line = document.line(position.line)[: position.char]
         above = document.slice(_context_start(position), Position(position.line, 0))
-        here = (*position, *position)
-        place = Place(document.uri, document.language, session.workspace, document.version, here)
-        ask = offers.completion(place, above, line)
+        place = Place(document.uri, document.language, session.workspace, document.version, (*position, *position))
+        return Question(offers.completion(place, above, line), line, offers.readable(above + line))
+
+    async def _ask(self, session: Session, position: Position, question: Question, asked: bool) -> Suggestion | None:
+        assistant, ask, line = self._assistant, question.ask, question.line
         window = assistant.windows.find(ask.place.uri)
-        held = window.decision if window else None
-        made = await offers.make(ask, assistant.host, assistant.recorder, held=held, asked=asked)
+        made = await self._made(question, window, asked)
         if made is None:
             session.why = "the model had nothing to offer"
             return None
         decision, offer = made
         if window is None or window.closed or window.decision.id != decision.id:
             window = assistant.windows.open(ask.place.uri, decision)
+        window.recent.keep(question.before, offer)
         end, reason = self._still(session, ask, position, line, offer)
         if reason is None:
             fitting = self._fitting(session, offer, end)
@@ -160,7 +187,50 @@ class Inline:
             return None
         session.show(fitting, text, position, end, time.monotonic(), recorded=recorded)
         session.why = ""
+        self._prepare(window, question, fitting.offered)
         return Suggestion(fitting.id, text, position, end)
+
+    async def _made(self, question: Question, window: Window | None, asked: bool) -> tuple[Decision, Offer] | None:
+        """The model's answer: the one of a moment ago where it still holds, else a new one."""
+        assistant = self._assistant
+        found = window.recent.find(question.before) if window is not None else None
+        if window is not None and found is not None:
+            return window.decision, offers.again(found[0], question.ask, found[1])
+        held = window.decision if window else None
+        made = await offers.make(question.ask, assistant.host, assistant.recorder, held=held, asked=asked)
+        if made is not None:
+            assistant.pace.answered(made[1].latency_ms / 1000)
+        return made
+
+    # --- ahead of the next request -------------------------------------------------------------
+
+    def _prepare(self, window: Window, question: Question, offered: str) -> None:
+        """Ask what would follow an offer that is being shown, so that it is there once the offer is accepted."""
+        assistant, place = self._assistant, question.ask.place
+        if not assistant.settings.inline_completion.prepare or assistant.config.host.url is not None:
+            return
+        after = question.before + offered
+        above, line = after[: after.rfind("\n") + 1], after[after.rfind("\n") + 1 :]
+        _, older = self._ahead.pop(place.uri, ("", None))
+        if older is not None:
+            older.cancel()
+        asking = assistant.start(self._look_ahead(window, offers.completion(place, above, line), after))
+        self._ahead[place.uri] = (after, asking)
+
+    async def _look_ahead(self, window: Window, ask: Ask, after: str) -> None:
+        assistant = self._assistant
+        with suppress(RedraftError):  # nobody asked: there is nobody to tell
+            made = await offers.make(
+                ask, assistant.host, assistant.recorder, held=window.decision, asked=False, ahead=True
+            )
+            if made is not None and made[0].id == window.decision.id:
+                window.recent.keep(after, made[1])
+
+    async def _caught_up(self, uri: str, before: str) -> None:
+        """Wait for the answer that is being prepared, if it is the one that is asked for now."""
+        after, asking = self._ahead.get(uri, ("", None))
+        if asking is not None and after == before:
+            await asyncio.wait([asking])
 
     async def _record(self, session: Session, window: Window, offer: Offer) -> bool:
         """Record an offer, whole even if the request is cancelled meanwhile: then nobody saw it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from learner import prompt as prompts
 from learner.bandit import Context
@@ -116,6 +116,7 @@ async def _answer(
     held: Decision | None,
     on_text: Callable[[str], None] | None,
     asked: bool,
+    ahead: bool,
 ) -> tuple[Decision, Generation]:
     """The answer under the arm that was chosen. An arm that the host lost just now is chosen anew, without it."""
     decision, lost = held, set[str]()
@@ -129,7 +130,13 @@ async def _answer(
         adapter = decision.adapter_version
         try:
             return decision, await host.generate(
-                ask.prompt, adapter=adapter, max_tokens=ask.max_tokens, stop=ask.stop, on_text=on_text, asked=asked
+                ask.prompt,
+                adapter=adapter,
+                max_tokens=ask.max_tokens,
+                stop=ask.stop,
+                on_text=on_text,
+                asked=asked,
+                ahead=ahead,
             )
         except UnknownArmError as error:
             if adapter is None:
@@ -146,13 +153,15 @@ async def make(
     held: Decision | None = None,
     on_text: Callable[[str], None] | None = None,
     asked: bool = True,
+    ahead: bool = False,
 ) -> tuple[Decision, Offer] | None:
     """Choose an arm, ask the host, trim. None when nothing is left to offer.
 
     `held` is a decision that still holds (a window of ghost-text requests). The offer names the
-    adapter that the host really used. Raises HostError or ModelMissingError.
+    adapter that the host really used. `ahead`: nobody asked yet (`Host.generate`). Raises HostError or
+    ModelMissingError.
     """
-    decision, answer = await _answer(ask, host, recorder, held, on_text, asked)
+    decision, answer = await _answer(ask, host, recorder, held, on_text, asked, ahead)
     text = trim(answer.text, ask.task)
     if not text:
         return None
@@ -181,3 +190,23 @@ async def make(
         instruction=ask.instruction,
     )
     return decision, offer
+
+
+def again(offer: Offer, ask: Ask, stands: int) -> Offer:
+    """An answer that was given before, offered anew where `stands` characters of it have been typed since.
+
+    The prompt is the one of now: under greedy decoding the rest is what the model would say to it.
+    """
+    head, rest = offer.offered[:stands], offer.offered[stands:]
+    generated = offer.generated[stands:] if offer.generated.startswith(head) else rest
+    return replace(
+        offer,
+        id=new_id(),
+        created_at=now(),
+        version=ask.place.version,
+        range=ask.place.range,
+        prompt=ask.prompt,
+        generated=generated,
+        offered=rest,
+        latency_ms=0.0,
+    )

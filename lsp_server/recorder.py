@@ -94,6 +94,35 @@ class Recorder:
         store = self._open(create=False)
         return store.consent(workspace) if store else None
 
+    async def consented(self, workspace: str) -> str:
+        """The user's word about `workspace`: `granted`, `refused` or `unasked`."""
+        if self._record is False:
+            return "refused"
+        return await self._try(self._consented, workspace) or "unasked"
+
+    def _consented(self, workspace: str) -> str:
+        store = self._open(create=False)
+        if store is None:
+            return "unasked"
+        if store.consent(workspace) is not None:
+            return "granted"
+        said = store.read(
+            "SELECT granted FROM consents WHERE scope IN (?, '*') ORDER BY scope = '*', id DESC LIMIT 1", [workspace]
+        )
+        return "refused" if said and not said[0][0] else "unasked"
+
+    async def consent(self, granted: bool, workspace: str | None, client: str) -> None:
+        """The user's word about a workspace, None for all. Raises RedraftError where it cannot be taken."""
+        if granted and self._record is False:
+            raise RedraftError("`record` is false in the editor's settings: change that first")
+        run = asyncio.get_running_loop().run_in_executor
+        await run(self._thread, self._say_consent, granted, workspace, client)
+
+    def _say_consent(self, granted: bool, workspace: str | None, client: str) -> None:
+        store = self._open(create=True)  # a no is kept as well, so that nobody is asked again
+        assert store is not None
+        store.set_consent(granted, scope="*" if workspace is None else workspace, source=f"redraft.consent of {client}")
+
     # --- choices -------------------------------------------------------------------------------
 
     async def choose(self, context: Context, fingerprint: str, loaded: frozenset[str]) -> Decision:
@@ -213,6 +242,16 @@ class Recorder:
         """(offer id, state) of open offers in `document` whose server is gone."""
         found = await self._try(lambda: self._with(lambda s: s.open_spans(document)))
         return [(offer_id, state) for offer_id, _, owner, state in found or [] if not orphans.is_alive(owner)]
+
+    async def learnt(self, fingerprint: str) -> dict[str, Any]:
+        """What became of the edit cost, for `redraft.learnt`."""
+        from lsp_server import learnt  # only when somebody looks
+
+        store = await self._try(lambda: self._open(create=False))
+        if store is None:
+            return learnt.NOTHING
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._thread, learnt.summary, store, fingerprint)
 
     async def forget(self, document: str | None, since: float | None, everything: bool) -> str:
         """Delete rows; a sentence that says what was deleted. Raises RedraftError when it failed."""

@@ -21,6 +21,7 @@ from lsp_server.assistant import Assistant
 from lsp_server.commands import COMMANDS
 from lsp_server.inline import Inline, Suggestion
 from lsp_server.protocol import RedraftProtocol, failed, plain
+from lsp_server.training import Training
 
 logger = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,6 +35,7 @@ class RedraftServer(LanguageServer):
         self.stopping: Event | None = None
         self.assistant = Assistant(self, paths)
         self.inline = Inline(self.assistant)
+        self.training = Training(self.assistant)
         register(self)
 
     def command_named(self, name: str) -> Callable[[types.ExecuteCommandParams], Awaitable[Any]] | None:

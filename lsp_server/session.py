@@ -17,7 +17,7 @@ from lsp_server.ghost import Ghost, GhostState
 from lsp_server.kept import Tracked, Tracker
 from lsp_server.reanchor import resumed
 from lsp_server.settlements import of_span, unix
-from lsp_server.shown import Pending, Shown
+from lsp_server.shown import Pending, Preview, Shown
 from lsp_server.span import Span
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Session:
     """Until when changes are the editor's, which reads the file again after git switched its contents."""
     tracker: Tracker = field(default_factory=Tracker)
     pending: dict[str, Pending] = field(default_factory=dict)
+    previews: dict[str, Preview] = field(default_factory=dict)
     ghost: Shown | None = None
     departed: list[Shown] = field(default_factory=list)
     watched: dict[str, Span] = field(default_factory=dict)
@@ -138,6 +139,8 @@ class Session:
             self._settle_tracked(offer_id, by)
         for offer_id in list(self.pending):
             self.drop_pending(offer_id, by)
+        for offer_id in list(self.previews):
+            self.drop_preview(offer_id, by)
         for shown in [self.ghost, *self.departed]:
             if shown is not None and shown.recorded and not shown.put_in:
                 self.settled.append(Settlement(shown.offer.id, Outcome.CENSORED, by, now()))
@@ -184,7 +187,16 @@ class Session:
     def show(self, offer: Offer, text: str, start: Position, end: Position, at: float, *, recorded: bool) -> None:
         """Ghost text is on its way to the screen; what was shown before is superseded."""
         self.depart(at)
-        self.ghost = Shown(offer, Ghost(text, start, end, self.document), at, recorded)
+        before = self.document.line(start.line)[: start.char]
+        self.ghost = Shown(offer, Ghost(text, start, end, self.document), at, recorded, before)
+
+    def through(self, position: Position) -> Shown | None:
+        """The ghost text, if it still holds at `position`: its beginning was typed, and nothing before it changed."""
+        shown = self.ghost
+        if shown is None or not shown.ghost.through(self.document, position):
+            return None
+        start = shown.ghost.start
+        return shown if self.document.line(start.line)[: start.char] == shown.before else None
 
     def tell(self, offer_id: str, at: float) -> bool:
         """The client says that it shows an offer now. False if it is none of here."""
@@ -230,6 +242,8 @@ class Session:
         """Settle what is due now: by quiet or limit, or on the occasion of a save or close."""
         for offer_id in [i for i, p in self.pending.items() if at - p.asked_at >= limit]:
             self.drop_pending(offer_id, SettledBy.LIMIT)
+        for offer_id in [i for i, p in self.previews.items() if at - p.asked_at >= limit]:
+            self.drop_preview(offer_id, SettledBy.LIMIT)
         if self.departed and (occasion is not None or at - self.changed_at >= DEPARTED_QUIET_SECONDS):
             self.settle_departed(at)
         for offer_id, by in self.tracker.due(at, quiet, limit, occasion):
@@ -247,13 +261,26 @@ class Session:
         self.settle_due(at, quiet, limit, SettledBy.CLOSE)
         for offer_id in list(self.pending):
             self.drop_pending(offer_id, SettledBy.CLOSE)
+        for offer_id in list(self.previews):
+            self.drop_preview(offer_id, SettledBy.CLOSE)
 
     def drop_pending(self, offer_id: str, by: SettledBy, outcome: Outcome = Outcome.CENSORED) -> None:
         """An offer that never stood in the document: declined (rejected), or lost (censored)."""
         pending = self.pending.pop(offer_id, None)
         if pending is not None:
-            deleted = len(pending.offer.offered) if outcome is Outcome.REJECTED else 0
-            self.settled.append(Settlement(offer_id, outcome, by, now(), deleted_chars=deleted))
+            self._settle_absent(pending.offer, by, outcome)
+
+    def drop_preview(self, offer_id: str, by: SettledBy, outcome: Outcome = Outcome.CENSORED) -> bool:
+        """An offer that was looked at and not put in: declined (rejected), or lost (censored). False if it is none."""
+        preview = self.previews.pop(offer_id, None)
+        self.watched.pop(offer_id, None)
+        if preview is not None and preview.recorded:
+            self._settle_absent(preview.offer, by, outcome)
+        return preview is not None
+
+    def _settle_absent(self, offer: Offer, by: SettledBy, outcome: Outcome) -> None:
+        deleted = len(offer.offered) if outcome is Outcome.REJECTED else 0
+        self.settled.append(Settlement(offer.id, outcome, by, now(), deleted_chars=deleted))
 
     def reject_ghost(self, offer_id: str, at: float) -> bool:
         """The user declined ghost text in words (`redraft.reject`). False if it is none, or stands in part."""

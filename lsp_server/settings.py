@@ -40,9 +40,15 @@ class InlineCompletion(_Strict, frozen=True):
     """Ghost text."""
 
     enabled: bool = True
+    """False: only when asked for by hand."""
     languages: list[Name] | None = None
     """Language ids where it is offered; null for all."""
-    debounce_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 150
+    disabled_languages: list[Name] = []
+    """Language ids where it is not."""
+    debounce_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] | None = None
+    """How long to wait for a pause in the typing; null: as rhythm and latency say (`pace.py`)."""
+    prepare: bool = True
+    """Ask the model what would follow an offer while the user reads it (the embedded model host only)."""
 
 
 class RewriteSetting(_Strict, frozen=True):
@@ -77,6 +83,19 @@ def from_client(options: object) -> Settings:
         raise ConfigError(f"initializationOptions: {error}") from error
 
 
+class Changes(_Strict, frozen=True):
+    """`redraft.configure`: what may change while the server runs; null leaves it as it is."""
+
+    settle: Settle | None = None
+    inline_completion: InlineCompletion | None = None
+    rewrites: list[RewriteSetting] | None = None
+
+    def onto(self, settings: Settings) -> Settings:
+        """`settings` with these in place."""
+        said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+        return msgspec.structs.replace(settings, **said)
+
+
 def restrict(settings: Settings, workspace: Any) -> Settings:
     """Apply what the workspace says (section `redraft`), which can only take away.
 
@@ -90,6 +109,10 @@ def restrict(settings: Settings, workspace: Any) -> Settings:
         languages = said.get("languages")
         if said.get("enabled") is False:
             inline = msgspec.structs.replace(inline, enabled=False)
+        off = said.get("disabledLanguages")
+        if isinstance(off, list):
+            both = {*inline.disabled_languages, *(x for x in off if isinstance(x, str))}
+            inline = msgspec.structs.replace(inline, disabled_languages=sorted(both))
         if isinstance(languages, list):
             allowed = [x for x in languages if isinstance(x, str)]
             kept = allowed if inline.languages is None else [x for x in inline.languages if x in allowed]

@@ -24,6 +24,19 @@ class Pending:
     asked_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """An offer that the user looks at before it is put in (`preview: true`); `kind` is None for a rewrite.
+
+    The text that it was made from is followed in `Session.watched`, under the offer's id.
+    """
+
+    offer: Offer
+    kind: str | None
+    recorded: bool
+    asked_at: float
+
+
 @dataclass(slots=True)
 class Shown:
     """Ghost text on the screen, or just departed from."""
@@ -32,6 +45,8 @@ class Shown:
     ghost: Ghost
     shown_at: float
     recorded: bool
+    before: str
+    """What stood before it on its line."""
     told: bool = False
     """Whether the client said that it shows it (`textDocument/didShowCompletion`)."""
     put_in: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from learner.client import ZERO_ADAPTER
@@ -11,11 +12,27 @@ if TYPE_CHECKING:
     from lsp_server.assistant import Assistant
 
 
-async def status(assistant: Assistant) -> dict[str, Any]:
+def brief(assistant: Assistant) -> tuple[str, str]:
+    """The state in a word (`ready`, `thinking`, `paused`, `error`) and in a sentence: `redraft/status`."""
+    paused, error = assistant.paused(), assistant.host.last_error
+    if paused:
+        return "paused", f"Redraft is {paused.partition(' for ')[0]}."  # minutes would be told twice a second
+    if assistant.problem is not None:
+        return "error", assistant.problem
+    if assistant.host.busy:
+        return "thinking", "The model is writing."
+    if error is not None:
+        return "error", f"The model host cannot be reached: {error}."
+    return "ready", "Redraft is on."
+
+
+async def status(assistant: Assistant, workspace: str | None = None) -> dict[str, Any]:
     """`redraft.status`: what is going on, for machines and in words (`text`)."""
     host, recorder = assistant.host, assistant.recorder
     sessions = list(assistant.sessions.values())
-    recording = await recorder.recording(sessions[0].workspace if sessions else "")
+    if workspace is None:
+        workspace = sessions[0].workspace if sessions else assistant.folder()
+    recording = await recorder.recording(workspace)
     paused, error, info = assistant.paused(), host.last_error, host.info
     arms = [BASE_ARM, *(a for a in (info.adapters if info else {}) if a != ZERO_ADAPTER)]
     words = [f"Redraft is {paused}." if paused else "Redraft is on."]
@@ -43,6 +60,10 @@ async def status(assistant: Assistant) -> dict[str, Any]:
     return {
         "state": "paused" if paused else "error" if error else "ready",
         "recording": recording is not None and recorder.problem is None,
+        "consent": await recorder.consented(workspace),
+        "workspace": workspace,
+        "database": str(assistant.paths.database),
+        "version": version("redraft"),
         "model": host.model_name,
         "arms": arms,
         "open": count,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from learner.records import Decision
+from lsp_server.recent import Recent
 
 if TYPE_CHECKING:
     from lsp_server.assistant import Assistant
@@ -26,6 +27,8 @@ class Window:
     used_at: float
     recorded: bool = False
     closed: bool = False
+    recent: Recent = field(default_factory=Recent)
+    """What the model said in this window: an answer of another adapter must not be taken for this one's."""
 
 
 class Windows:
@@ -51,6 +54,12 @@ class Windows:
         window = Window(replace(decision, closed_at=None), at, at)
         self._open[uri] = window
         return window
+
+    def forget_answers(self, uri: str) -> None:
+        """What the model said in a document is not said again: the user declined it."""
+        window = self._open.get(uri)
+        if window is not None:
+            window.recent = Recent()
 
     def note_recorded(self, window: Window) -> None:
         """An offer of the window was recorded, and so its decision. It may have ended meanwhile."""

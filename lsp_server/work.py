@@ -20,10 +20,20 @@ class Work:
     else shows nothing.
     """
 
-    def __init__(self, server: RedraftServer, title: str, token: types.ProgressToken | None) -> None:
+    def __init__(
+        self,
+        server: RedraftServer,
+        title: str,
+        token: types.ProgressToken | None,
+        *,
+        first: str = "asking the model",
+        measured: bool = False,
+    ) -> None:
         self._server = server
         self._title = title
         self._token = token
+        self._first = first
+        self._percentage = 0 if measured else None  # a client shows shares only where the beginning has one
         self._count = 0
 
     async def __aenter__(self) -> Work:
@@ -37,7 +47,9 @@ class Work:
             except Exception:  # a client that declines shows no progress; the work goes on
                 self._token = None
         if self._token is not None:
-            begin = types.WorkDoneProgressBegin(title=self._title, cancellable=True, message="asking the model")
+            begin = types.WorkDoneProgressBegin(
+                title=self._title, cancellable=True, message=self._first, percentage=self._percentage
+            )
             progress.begin(self._token, begin)
             task = asyncio.current_task()
             stopped = progress.tokens[self._token]
@@ -48,8 +60,13 @@ class Work:
     def text(self, piece: str) -> None:
         """Some text of the answer has arrived."""
         self._count += len(piece)
+        self.report(f"{self._count} characters")
+
+    def report(self, message: str, share: float | None = None) -> None:
+        """How far it is: in words, and as a share in [0, 1] where that can be told."""
         if self._token is not None:
-            report = types.WorkDoneProgressReport(message=f"{self._count} characters", cancellable=True)
+            percentage = None if share is None else round(100 * min(1.0, max(0.0, share)))
+            report = types.WorkDoneProgressReport(message=message, percentage=percentage, cancellable=True)
             self._server.work_done_progress.report(self._token, report)
 
     async def __aexit__(

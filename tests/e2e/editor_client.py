@@ -44,9 +44,16 @@ def offset_at(text: str, position: types.Position, encoding: str) -> int:
 
 
 def capabilities(
-    encoding: str, *, inline: bool = True, configuration: bool = False, progress: bool = False, changes: bool = False
+    encoding: str,
+    *,
+    inline: bool = True,
+    configuration: bool = False,
+    progress: bool = False,
+    changes: bool = False,
+    status: bool = False,
 ) -> types.ClientCapabilities:
     return types.ClientCapabilities(
+        experimental={"redraftStatus": True} if status else None,
         general=types.GeneralClientCapabilities(position_encodings=[types.PositionEncodingKind(encoding)]),
         text_document=types.TextDocumentClientCapabilities(
             inline_completion=types.InlineCompletionClientCapabilities() if inline else None,
@@ -74,9 +81,12 @@ class Editor:
         self.answer = "change first"
         """What `workspace/applyEdit` does: change first, answer first, change later, refuse, raise, hang."""
         self.later: list[Callable[[], None]] = []
+        self.states: list[str] = []
+        """What `redraft/status` said, in order."""
         self.client: LanguageClient = make_test_lsp_client()
         self.capabilities: types.ServerCapabilities | None = None
         self.client.feature(types.WORKSPACE_APPLY_EDIT)(self._handler())
+        self.client.feature("redraft/status")(lambda params: self.states.append(params.state))
 
     def _handler(self) -> Callable[[types.ApplyWorkspaceEditParams], Any]:
         async def apply(params: types.ApplyWorkspaceEditParams) -> types.ApplyWorkspaceEditResult:

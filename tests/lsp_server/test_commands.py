@@ -19,7 +19,8 @@ def params(*given: Any) -> types.ExecuteCommandParams:
 
 
 def test_the_public_names() -> None:
-    names = ["rewrite", "draft", "accept", "reject", "status", "pause", "resume", "forget", "why"]
+    names = ["rewrite", "draft", "apply", "accept", "reject", "status", "pause", "resume", "forget", "why"]
+    names += ["consent", "configure", "learnt", "train"]
     assert sorted(COMMANDS) == sorted(f"redraft.{name}" for name in names)
 
 
