@@ -135,7 +135,8 @@ def _register_offers(server: RedraftServer, feature: Feature[Any]) -> None:
     def code_actions(params: types.CodeActionParams) -> list[types.CodeAction]:
         return actions(server, params)
 
-    @feature(types.TEXT_DOCUMENT_INLINE_COMPLETION)
+    # with options, or pygls does not tell the client of it, and VS Code never asks
+    @feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
     async def inline_completion(params: types.InlineCompletionParams) -> types.InlineCompletionList | None:
         asked = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
         selected = params.context.selected_completion_info

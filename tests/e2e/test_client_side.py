@@ -102,6 +102,14 @@ async def test_the_state_is_told_as_it_changes(bare: Path) -> None:
         await until_async(lambda: it.states[-1] == "error", "the host's trouble")
 
 
+async def test_what_is_advertised(bare: Path) -> None:
+    async with editor(bare) as it:
+        assert it.capabilities is not None
+        assert it.capabilities.inline_completion_provider is not None, "VS Code asks for ghost text only then"
+        assert it.capabilities.execute_command_provider is not None
+        assert "redraft.apply" in it.capabilities.execute_command_provider.commands
+
+
 async def test_a_client_that_did_not_ask_is_not_told(bare: Path) -> None:
     async with scripted() as script, editor(bare, script.options) as it:
         it.open(U, NOTES)
