@@ -7,10 +7,10 @@ WORKERS ?= 2
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test quick lint nightly bench reproduce docs clean
+.PHONY: help demo test test-editors quick lint nightly bench reproduce docs clean
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Redraft needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -23,16 +23,21 @@ demo: $(VENV)/.installed ## the whole loop: offer, keep, record, train, choose (
 	$(BIN)/learner demo --home build/demo --json build/demo.json
 
 test: $(VENV)/.installed lint ## every check and test, as CI runs them
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not nightly'
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not nightly and not editors'
 
 quick: $(VENV)/.installed ## the tests that need no model
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not nightly and not model'
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not nightly and not model and not editors'
 
 lint: $(VENV)/.installed ## ruff, mypy, import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test-editors: $(VENV)/.installed ## installs VS Code, Emacs, Vim and Chromium, and drives them (and Neovim); pictures into build/pictures
+	tests/editors/setup.sh $(abspath $(BIN))/python
+	mkdir -p build/pictures
+	REDRAFT_PICTURES=$(abspath build/pictures) $(BIN)/pytest tests/editors -m 'not nightly' --strict-markers -ra
 
 nightly: $(VENV)/.installed ## long property tests and kill cycles
 	$(BIN)/pytest -n $(WORKERS) -m nightly --timeout 3600

@@ -45,6 +45,11 @@ def _word_tokenizer() -> Any:
     return NLTKWordTokenizer()
 
 
+def warm() -> None:
+    """Import what the first cost needs, so that whoever waits for it (an editor that closes) waits less."""
+    _word_tokenizer()
+
+
 def paper_tokens(text: str) -> list[str]:
     """Word tokens as the paper counts them; needs no download."""
     words: list[str] = _word_tokenizer().tokenize(text)

@@ -46,6 +46,9 @@ CONFIGURATION_SECONDS = 10.0
 MOST_CHARACTERS = 20_000_000
 """A larger document is left alone: its mirror would cost the editor memory and every look at it time."""
 
+LATE_CHANGES = frozenset({"Eglot"})
+"""Clients that say `willSave` before they have told the user's last changes: a formatter cannot be told apart there."""
+
 SAVE_SECONDS = 3.0
 """Changes between `willSave` and `didSave`, at most so far apart, are a formatter's."""
 
@@ -292,7 +295,7 @@ class Assistant:
         session = self.sessions.get(uri)
         if session is not None:
             session.autosave = reason != types.TextDocumentSaveReason.Manual
-            if reason != types.TextDocumentSaveReason.AfterDelay:
+            if reason != types.TextDocumentSaveReason.AfterDelay and self.client_name not in LATE_CHANGES:
                 session.saving_until = time.monotonic() + SAVE_SECONDS
 
     def did_save(self, uri: str) -> None:

@@ -94,6 +94,9 @@ class RedraftProtocol(LanguageServerProtocol):
             return
         method, identifier = getattr(message, "method", None), getattr(message, "id", None)
         early = self._workspace is None and method not in (None, types.INITIALIZE, types.EXIT)
+        if method is None and identifier in self._request_futures and self._request_futures[identifier].done():
+            self._request_futures.pop(identifier)  # whoever asked the client for something was cancelled meanwhile
+            return
         if (early or self._shutdown) and method not in (None, types.EXIT):
             if identifier is not None:
                 words = "initialize first" if early else "the server is shut down"

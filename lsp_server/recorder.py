@@ -16,6 +16,7 @@ from random import SystemRandom
 from typing import Any, TypeVar
 
 from learner import bandit as bandits
+from learner import cost as costs
 from learner import privacy, registry
 from learner.bandit import Arm, Bandit, Context
 from learner.config import Paths
@@ -49,6 +50,7 @@ class Recorder:
         self._rng = SystemRandom()
         self._paused_until = 0.0
         self._held: deque[tuple[Settlement, str]] = deque()
+        self._warm = False
         self.owner = orphans.owner()
         self.problem: str | None = None
 
@@ -159,7 +161,11 @@ class Recorder:
         texts = [*(m.content for m in offer.prompt.messages), offer.prompt.prefill, offer.generated, offer.offered]
         if any(privacy.secret_in(text) for text in texts) or not _storable(offer.document, *texts):
             return False
-        return bool(await self._try(self._offered, decision, offer, consent))
+        recorded = bool(await self._try(self._offered, decision, offer, consent))
+        if recorded and not self._warm:
+            self._warm = True
+            asyncio.get_running_loop().run_in_executor(self._thread, costs.warm)
+        return recorded
 
     def _offered(self, decision: Decision | None, offer: Offer, consent: int) -> bool:
         store = self._open(create=True)

@@ -147,7 +147,8 @@ def _register_offers(server: RedraftServer, feature: Feature[Any]) -> None:
         item = types.InlineCompletionItem(insert_text=suggestion.text, range=place, command=accept(suggestion))
         return types.InlineCompletionList(items=[item])
 
-    @feature(types.TEXT_DOCUMENT_COMPLETION)
+    # with an option: some clients (ALE) take an empty object for no
+    @feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(resolve_provider=False))
     async def completion(params: types.CompletionParams) -> types.CompletionList | None:
         if server.supports_inline():
             return None

@@ -84,11 +84,11 @@ def tcp(server: RedraftServer, port: int) -> int:
 
 
 async def _until_signalled(work: Any) -> bool:
-    """Run `work`; SIGTERM and SIGINT cancel it. Whether one of them did."""
+    """Run `work`; SIGTERM, SIGINT and SIGHUP (the terminal is gone) cancel it. Whether one of them did."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError):  # Windows
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
             loop.add_signal_handler(number, task.cancel)
     try:
         await task

@@ -274,6 +274,7 @@ async def editor(
     *,
     encoding: str = "utf-16",
     root: str = "file:///w",
+    name: str = "tests",
     configuration: Any = None,
     **more: bool,
 ) -> Any:
@@ -291,7 +292,7 @@ async def editor(
                 capabilities=capabilities(encoding, **more),
                 root_uri=root,
                 initialization_options=options,
-                client_info=types.ClientInfo(name="tests"),
+                client_info=types.ClientInfo(name=name),
             )
         )
         it.capabilities = answer.capabilities

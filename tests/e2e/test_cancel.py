@@ -72,6 +72,17 @@ async def test_cancel_by_the_progress_button_of_a_token_that_the_server_made(bar
         assert (it.rows(), it.edits, it.texts[U]) == ([], [], NOTES)
 
 
+async def test_cancelled_while_the_client_is_asked_for_a_place_to_show_progress(bare: Path) -> None:
+    async with scripted() as script, editor(bare, script.options, progress=True) as it:
+        it.open(U, NOTES)
+        for _ in range(5):
+            identifier, answer = begin(it)
+            it.client.cancel_request(types.CancelParams(id=identifier))
+            await refused(answer)
+        await it.settled()
+        assert it.said == [], "the client's late answer is no error"
+
+
 async def test_the_end_of_progress_says_done(bare: Path) -> None:
     async with scripted() as script, editor(bare, script.options, progress=True) as it:
         it.open(U, NOTES)

@@ -106,6 +106,8 @@ async def test_what_is_advertised(bare: Path) -> None:
     async with editor(bare) as it:
         assert it.capabilities is not None
         assert it.capabilities.inline_completion_provider is not None, "VS Code asks for ghost text only then"
+        assert it.capabilities.completion_provider is not None
+        assert it.capabilities.completion_provider.resolve_provider is False, "ALE takes an empty object for no"
         assert it.capabilities.execute_command_provider is not None
         assert "redraft.apply" in it.capabilities.execute_command_provider.commands
 

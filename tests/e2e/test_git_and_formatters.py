@@ -57,6 +57,22 @@ async def test_a_formatter_at_a_save_is_not_the_users_edit(home: Path) -> None:
     assert (row.outcome, row.kept) == ("edited", "Now" + made["text"].removeprefix(first))
 
 
+async def test_a_client_that_tells_late_loses_no_edit(home: Path) -> None:
+    """Eglot says `willSave` first, and only then the changes that the user made before."""
+    uri = "file:///w/a.md"
+    async with editor(home, RECORD, name="Eglot") as it:
+        it.open(uri, f"{NOTES}\n")
+        made = await it.rewrite(uri, NOTES)
+        document = types.TextDocumentIdentifier(uri=uri)
+        it.client.text_document_will_save(
+            types.WillSaveTextDocumentParams(text_document=document, reason=types.TextDocumentSaveReason.Manual)
+        )
+        it.replace(uri, made["text"], f"Well: {made['text']}")
+        it.client.text_document_did_save(types.DidSaveTextDocumentParams(text_document=document))
+        row = await it.finished(uri)
+    assert (row.outcome, row.kept) == ("edited", f"Well: {made['text']}")
+
+
 async def test_an_offer_that_is_cut_and_pasted_is_followed(home: Path) -> None:
     uri = "file:///w/b.md"
     async with editor(home, RECORD) as it:

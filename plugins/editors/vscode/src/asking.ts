@@ -64,10 +64,13 @@ export class Asking {
   }
 }
 
+/** Read-only file systems, and files that only their owner could unlock (VS Code lets one type there, and fails to save). */
+const LOCKED = vscode.FilePermission.Readonly | 2;
+
 async function readOnly(document: vscode.TextDocument): Promise<boolean> {
   if (document.isUntitled) return false;
   try {
-    return ((await vscode.workspace.fs.stat(document.uri)).permissions ?? 0) === vscode.FilePermission.Readonly;
+    return (((await vscode.workspace.fs.stat(document.uri)).permissions ?? 0) & LOCKED) !== 0;
   } catch {
     return false; // it cannot be told: the edit itself will
   }

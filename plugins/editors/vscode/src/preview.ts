@@ -35,7 +35,8 @@ export class Previews implements vscode.TextDocumentContentProvider, vscode.Disp
 
   async show(shown: Shown, title: string): Promise<void> {
     await this.discard();
-    const document = await vscode.workspace.openTextDocument(vscode.Uri.parse(shown.uri));
+    const document = openDocument(vscode.Uri.parse(shown.uri));
+    if (!document) throw new Error("the document was closed meanwhile; nothing was put in");
     const { start, end } = shown.range;
     const range = new vscode.Range(start.line, start.character, end.line, end.character);
     const text = document.getText();
@@ -93,7 +94,7 @@ export class Previews implements vscode.TextDocumentContentProvider, vscode.Disp
   private async back(waiting: Waiting): Promise<vscode.TextEditor | undefined> {
     const tabs = vscode.window.tabGroups.all.flatMap((group) => group.tabs).filter((tab) => shows(tab, waiting.after));
     await vscode.window.tabGroups.close(tabs);
-    const open = vscode.workspace.textDocuments.find((document) => document.uri.toString() === waiting.document.toString());
+    const open = openDocument(waiting.document);
     return open && vscode.window.showTextDocument(open, { preview: false });
   }
 
@@ -108,6 +109,11 @@ export class Previews implements vscode.TextDocumentContentProvider, vscode.Disp
   dispose(): void {
     for (const part of this.parts) part.dispose();
   }
+}
+
+/** A document that is open. Opening it anew would keep it open for minutes after its tab is closed. */
+function openDocument(uri: vscode.Uri): vscode.TextDocument | undefined {
+  return vscode.workspace.textDocuments.find((document) => document.uri.toString() === uri.toString());
 }
 
 function shows(tab: vscode.Tab, after: vscode.Uri): boolean {

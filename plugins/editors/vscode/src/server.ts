@@ -33,6 +33,13 @@ export interface Status {
 /** Redraft's commands that the user runs from menus of the server's own (code actions). */
 export type Intercept = (command: string, argument: Record<string, unknown>) => Promise<unknown> | undefined;
 
+/** Failures go to the log; what people are told, and how often, is said here and not by the library. */
+class QuietClient extends LanguageClient {
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
+  }
+}
+
 export class Server implements vscode.Disposable {
   private client: LanguageClient | undefined;
   private ends: number[] = [];
@@ -72,7 +79,7 @@ export class Server implements vscode.Disposable {
     }
     this.set("starting", "The server starts.");
     const key = await this.context.secrets.get(HOST_KEY);
-    const client = new LanguageClient("redraft", "Redraft", { ...command, options: {} }, this.options(key));
+    const client = new QuietClient("redraft", "Redraft", { ...command, options: {} }, this.options(key));
     client.registerFeature({
       fillClientCapabilities: (capabilities) => {
         capabilities.experimental = { ...(capabilities.experimental as object | undefined), redraftStatus: true };
@@ -85,7 +92,8 @@ export class Server implements vscode.Disposable {
     try {
       await client.start();
     } catch (error) {
-      this.set("off", `The server did not start: ${reason(error)}`);
+      this.log.error(reason(error));
+      this.set("off", `Redraft's server did not start (${command.command}). The log says why.`);
       void calm(this.words, this.showLog(), this.reinstall());
       return;
     }

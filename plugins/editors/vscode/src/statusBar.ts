@@ -55,6 +55,7 @@ export class StatusBar implements vscode.Disposable {
 
   async menu(): Promise<void> {
     const ways = this.server.running ? this.whenRunning() : this.whenOff();
+    await vscode.commands.executeCommand("workbench.action.focusActiveEditorGroup"); // where the keys go afterwards
     const chosen = await vscode.window.showQuickPick(ways, { title: "Redraft", placeHolder: this.server.words });
     if (chosen?.command) await vscode.commands.executeCommand(chosen.command);
   }
