@@ -184,9 +184,11 @@ def test_rewrites_and_drafts_by_menu_and_by_words(
         window.press("Control+Enter")
         diff.wait_for(state="detached")
         [shown] = rows_of(window, "log.md")
-        until(lambda: shown.offered.split("\n")[0][:30] in window.lines(), "it stands in the document")
-        window.press("Control+Home", "ArrowDown", "ArrowDown", "Home")
-        window.type("Well: ")
+        lines = shown.offered.split("\n")
+        place = f"Ln {2 + len(lines)}, Col {len(lines[-1]) + 1}"
+        until(lambda: window.cursor == place, "it stands in the document, the cursor behind it")
+        window.press("Control+Home", "ArrowDown", "ArrowDown", "Home", "Control+Shift+ArrowRight")
+        window.type("Well, ")  # in place of the first word
         window.save()
         # a second one, in words of the user's own, is declined
         window.press("Control+Alt+r")
@@ -206,6 +208,7 @@ def test_rewrites_and_drafts_by_menu_and_by_words(
         window.page.locator(".line-insert, .char-insert").first.wait_for()
         window.press("Control+Enter")
         diff.wait_for(state="detached")
+        window.page.locator(".tab.active.dirty").wait_for()
         until(lambda: len(rows_of(window, "log.md")) == 3, "the draft is recorded")
         draft = rows_of(window, "log.md")[2]
         until(lambda: draft.offered.split("\n")[0][:30] in window.lines(), "it stands in the document")
@@ -215,7 +218,7 @@ def test_rewrites_and_drafts_by_menu_and_by_words(
     text = (folder / "log.md").read_text()
     assert (first.task, first.outcome) == ("rewrite", "edited")
     assert first.kept is not None
-    assert first.kept.startswith("Well: ")
+    assert first.kept.startswith("Well, ")
     assert text.startswith(f"# Log\n\n{first.kept}\n")
     assert (second.outcome, second.settled_by, second.chat.messages[-1].content.split("\n")[0]) == (
         "rejected", "command", "Say it as a question",

@@ -112,6 +112,11 @@ class Window:
         return "\n".join(shown).replace("\xa0", " ")
 
     @property
+    def cursor(self) -> str:
+        """Where the cursor is, as the status bar says: `Ln 3, Col 9`."""
+        return self.page.locator('.statusbar-item[id="status.editor.selection"]').inner_text().replace("\xa0", " ")
+
+    @property
     def ghost(self) -> Locator:
         return self.page.locator(".ghost-text, .ghost-text-decoration, .ghost-text-decoration-preview")
 
@@ -168,6 +173,8 @@ class Window:
         self.page.locator(".monaco-button:visible").filter(has_text=words).first.click()
 
     def save(self) -> None:
+        """Save what was changed."""
+        self.page.locator(".tab.active.dirty").wait_for()
         self.press("Control+s")
         self.page.locator(".tab.active.dirty").wait_for(state="detached")
 
@@ -201,7 +208,8 @@ def code_server(
         "HOME": str(data),
     }
     if path is not None:
-        environment["SHELL"] = "/bin/false"  # VS Code asks the user's shell for its PATH
+        for name in (".profile", ".bash_profile", ".bashrc"):  # VS Code asks the user's shell for its PATH
+            (data / name).write_text(f"export PATH={path}\n")
     node = str(NODE / "node")
     program = [node, str(CODE_SERVER.resolve())]
     common = ["--user-data-dir", str(data), "--extensions-dir", str(data / "extensions")]

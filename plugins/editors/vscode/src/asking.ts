@@ -1,4 +1,5 @@
 // Rewrites and drafts: what is asked for which text, and how the answer is shown.
+import { stat } from "node:fs/promises";
 import * as vscode from "vscode";
 import { answer, reason } from "./messages";
 import type { Previews, Shown } from "./preview";
@@ -64,15 +65,14 @@ export class Asking {
   }
 }
 
-/** Read-only file systems, and files that only their owner could unlock (VS Code lets one type there, and fails to save). */
-const LOCKED = vscode.FilePermission.Readonly | 2;
-
+/** VS Code lets one type into a file that nobody may write, and fails to save: its own API does not tell. */
 async function readOnly(document: vscode.TextDocument): Promise<boolean> {
-  if (document.isUntitled) return false;
+  const { scheme, fsPath } = document.uri;
+  if (scheme !== "file") return vscode.workspace.fs.isWritableFileSystem(scheme) === false;
   try {
-    return (((await vscode.workspace.fs.stat(document.uri)).permissions ?? 0) & LOCKED) !== 0;
+    return ((await stat(fsPath)).mode & 0o222) === 0;
   } catch {
-    return false; // it cannot be told: the edit itself will
+    return false; // not saved yet
   }
 }
 
