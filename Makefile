@@ -7,7 +7,7 @@ WORKERS ?= 2
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-editors quick lint nightly bench reproduce docs clean
+.PHONY: help demo test test-editors vsix quick lint nightly bench reproduce docs clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -38,6 +38,9 @@ test-editors: $(VENV)/.installed ## installs VS Code, Emacs, Vim and Chromium, a
 	tests/editors/setup.sh $(abspath $(BIN))/python
 	mkdir -p build/pictures
 	REDRAFT_PICTURES=$(abspath build/pictures) $(BIN)/pytest tests/editors -m 'not nightly' --strict-markers -ra
+
+vsix: ## pack the VS Code extension (Node.js 20+, npm)
+	cd plugins/editors/vscode && npm install --silent --no-audit --no-fund --no-package-lock && npm run --silent check && npm run --silent package
 
 nightly: $(VENV)/.installed ## long property tests and kill cycles
 	$(BIN)/pytest -n $(WORKERS) -m nightly --timeout 3600

@@ -7,7 +7,7 @@ from typing import Any
 
 from learner import registry
 from learner.records import BASE_ARM
-from learner.stats import EditStats, edit_stats
+from learner.stats import IMPORTED, EditStats, edit_stats
 from learner.store import Store
 
 NOTHING: dict[str, Any] = {
@@ -32,8 +32,8 @@ def summary(store: Store, fingerprint: str) -> dict[str, Any]:
 
 def told(found: EditStats) -> str:
     """The figures in a sentence or two."""
-    measured = [arm for arm in found.arms if arm.cost_max is not None]
-    words = [f"{found.count} offers so far."]
+    measured = [arm for arm in found.arms if arm.cost_max is not None and arm.arm != IMPORTED]
+    words = [f"{found.count} {'offer' if found.count == 1 else 'offers'} so far."]
     by_name = {arm.arm: arm.cost_max for arm in measured}
     best = min(measured, key=lambda arm: arm.cost_max or 0.0, default=None)
     if best is not None and best.arm != BASE_ARM and BASE_ARM in by_name:
@@ -41,5 +41,6 @@ def told(found: EditStats) -> str:
             f"Of what the base wrote you changed {by_name[BASE_ARM]:.0%}, of what {best.arm} wrote {best.cost_max:.0%}."
         )
     elif best is not None:
-        words.append(f"Of what {best.arm} wrote you changed {best.cost_max:.0%}.")
+        name = "the base" if best.arm == BASE_ARM else best.arm
+        words.append(f"Of what {name} wrote you changed {best.cost_max:.0%}.")
     return " ".join(words)

@@ -45,9 +45,7 @@ async def status(assistant: Assistant, workspace: str | None = None) -> dict[str
     elif assistant.settings.record is False:
         words.append("Edits are not recorded: the settings say so.")
     else:
-        words.append(
-            "Edits are not recorded: nobody agreed to it here (`redraft.consent`, or `learner consent yes`)."
-        )
+        words.append("Edits are not recorded: nobody agreed to it here (`redraft.consent`, or `learner consent yes`).")
     if info is not None:
         words.append(f"The model host serves {host.model_name} as {', '.join(arms)}.")
     elif error is not None:

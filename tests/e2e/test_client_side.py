@@ -167,7 +167,7 @@ async def test_what_was_learnt(bare: Path) -> None:
     [arm], [week] = found["arms"], found["weeks"]
     assert (found["count"], found["outcomes"], arm["arm"], week["edits"]) == (1, {"edited": 1}, "base", 1)
     assert arm["cost_max"] == week["cost_max"] == week["arms"]["base"]
-    assert found["text"] == f"1 offers so far. Of what base wrote you changed {arm['cost_max']:.0%}."
+    assert found["text"] == f"1 offer so far. Of what the base wrote you changed {arm['cost_max']:.0%}."
 
 
 @pytest.mark.model

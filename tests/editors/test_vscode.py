@@ -409,7 +409,6 @@ def test_train_now_and_the_new_adapter_is_in_use(own: Path, folder: Path, tmp_pa
         page = window.web_page()
         page.get_by_text("sft-1").wait_for()
         assert page.get_by_text("serves: clearly better than the base").is_visible()
-        window.picture("vscode-learnt")
         window.command("View: Close Editor")
         window.open("log.md")
         for count in range(1, 9):
@@ -428,5 +427,8 @@ def test_train_now_and_the_new_adapter_is_in_use(own: Path, folder: Path, tmp_pa
         window.save()
         window.command("View: Close Editor")
         kept = settled(window, "log.md")[-1]
+        window.command("Redraft: What Did I Teach It?")
+        window.web_page().get_by_text("sft-1").wait_for()
+        window.picture("vscode-learnt")
     assert kept.kept == row.offered
     assert kept.kept in (folder / "log.md").read_text()

@@ -1,6 +1,5 @@
 // "What did I teach it?": how much of the offers was still changed, week by week, for each adapter.
-import { openPage } from "./page";
-import { escape } from "./page";
+import { escape, openPage } from "./page";
 import type { Server } from "./server";
 
 interface Learnt {
@@ -96,6 +95,6 @@ function labels(found: Learnt, names: string[], y: (cost: number) => number): st
   const placed = names.map((name, n) => ({ name, n, at: y(last(name)) + 4 })).sort((a, b) => a.at - b.at);
   for (let i = 1; i < placed.length; i++) placed[i]!.at = Math.max(placed[i]!.at, placed[i - 1]!.at + 14);
   return placed
-    .map(({ name, n, at }) => `<text x="${WIDTH - RIGHT + 10}" y="${at.toFixed(1)}" font-size="12" style="fill:${colour(n)}">${escape(name)}</text>`)
+    .map(({ name, n, at }) => `<text x="${WIDTH - RIGHT + 10}" y="${at.toFixed(1)}" font-size="12" fill="${colour(n)}">${escape(name)}</text>`)
     .join("");
 }

@@ -25,7 +25,7 @@ button:focus-visible { outline: 1px solid var(--vscode-focusBorder); outline-off
 table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; }
 td, th { padding: .35em .8em .35em 0; border-bottom: 1px solid var(--vscode-widget-border, #8884); }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-svg { width: 100%; height: auto; } svg text { fill: var(--vscode-descriptionForeground); font-family: var(--vscode-font-family); }
+svg { width: 100%; height: auto; } svg text { font-family: var(--vscode-font-family); } svg text:not([fill]) { fill: var(--vscode-descriptionForeground); }
 `;
 
 /** Opens a page. Buttons carry \`data-say\`; what a pressed one says goes to \`heard\`. */
