@@ -12,7 +12,7 @@ import click
 import psutil
 
 from learner import screen
-from tests.benchmarks import bench_kept, bench_server, bench_store
+from tests.benchmarks import bench_kept, bench_offers, bench_server, bench_store
 
 
 @click.command()
@@ -20,7 +20,7 @@ from tests.benchmarks import bench_kept, bench_server, bench_store
 def main(target: Path | None) -> None:
     """Print what each thing takes, what a peer takes in the same run, and the ratio."""
     found: list[dict[str, Any]] = []
-    for module in (bench_kept, bench_server, bench_store):
+    for module in (bench_kept, bench_server, bench_offers, bench_store):
         found += [asdict(row) if is_dataclass(row) else dict(row) for row in module.rows()]  # type: ignore[call-overload]
     machine = f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     columns = {"name": "What", "ours": "Ours", "peer": "Peer", "ratio": "Ratio", "limit": "Limit", "unit": "Unit"}
