@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from editor_client import rows
+from polling import until_async
 
 EMACS = os.environ.get("REDRAFT_EMACS") or shutil.which("emacs")
 NOTES = "Sales rose 4 percent in May. Two stores opened in the north, and a third one is being built."
@@ -79,6 +80,6 @@ async def test_a_draft_from_the_code_actions(home: Path, tmp_path: Path) -> None
     [said] = [line for line in out.decode().splitlines() if line.startswith("SAID ")] or [err.decode()]
     found = json.loads(said.removeprefix("SAID "))
     assert {"Make it shorter", "Draft: summary"} <= set(found["titles"])
-    [row] = rows(home)
+    [row] = await until_async(lambda: [r for r in rows(home) if r.outcome], "the server has settled it")
     assert (row.task, row.outcome, row.language) == ("draft", "accepted", "plaintext")
     assert file.read_text() == found["put_in"] == f"{NOTES}\n\n{row.kept}\n"
