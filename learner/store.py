@@ -164,16 +164,30 @@ class Store(SharedDatabase):
             return insert(db, "consents", row)
 
     def consent(self, workspace: str) -> int | None:
-        """Id of the consent that covers `workspace`, None where there is none.
+        """Id of the consent that covers `workspace`, None where there is none."""
+        said = self.consent_word(workspace)
+        if said is None:
+            return None
+        identifier, granted, version = said
+        return identifier if granted and version >= CONSENT_VERSION else None
 
-        A word about the workspace itself goes before one about all of them.
+    def consent_word(self, workspace: str) -> tuple[int, bool, int] | None:
+        """(id, granted, version) of the word that holds for `workspace`; None where nothing was said.
+
+        A word about the workspace itself goes before one about all of them, but for a later no to all.
         """
-        for scope in (workspace, "*"):
-            for identifier, granted, version in self.read(
-                "SELECT id, granted, version FROM consents WHERE scope = ? ORDER BY id DESC LIMIT 1", [scope]
-            ):
-                return int(identifier) if granted and version >= CONSENT_VERSION else None
-        return None
+        own, every = (
+            next(
+                iter(
+                    self.read("SELECT id, granted, version FROM consents WHERE scope = ? ORDER BY id DESC LIMIT 1", [s])
+                ),
+                None,
+            )
+            for s in (workspace, "*")
+        )
+        later_no = every is not None and not every[1] and (own is None or every[0] > own[0])
+        found = every if own is None or later_no else own
+        return None if found is None else (int(found[0]), bool(found[1]), int(found[2]))
 
     # --- open spans ----------------------------------------------------------------------------
 

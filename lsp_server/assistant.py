@@ -72,6 +72,8 @@ class Assistant:
         self.pace = Pace()
         self.encoding: Encoding = "utf-16"
         self.client_name = "an editor"
+        self._restriction: Any = None
+        """What the workspace said last."""
         self.announced: tuple[str, str] | None = None
         """The state that the client was told of last; None where it does not want to be told."""
         self.paused_until: float | None = None
@@ -135,10 +137,10 @@ class Assistant:
         asking = self.server.workspace_configuration_async(types.ConfigurationParams(items=[item]))
         try:
             found = await asyncio.wait_for(asking, CONFIGURATION_SECONDS)
-        except Exception as error:  # a client that cannot say changes nothing
+            self._restriction = plain(found[0]) if found else None
+        except Exception as error:  # a client that does not answer now has taken nothing back either
             logger.warning("workspace/configuration failed: %s", error)
-            found = None
-        self.settings = options.restrict(self._own, plain(found[0]) if found else None)
+        self.settings = options.restrict(self._own, self._restriction)
         self.recorder.allow(self.settings.record)
         if self.settings.record is False:
             self.withdraw(None, SettledBy.GATE)
@@ -180,6 +182,11 @@ class Assistant:
             yield
         finally:
             self._requests.discard(task)
+
+    @property
+    def ending(self) -> bool:
+        """Whether the server is shutting down."""
+        return self._ending is not None
 
     # --- words ---------------------------------------------------------------------------------
 
@@ -310,7 +317,7 @@ class Assistant:
         """Everything in the document settles."""
         session = self.sessions.pop(uri, None)
         self.refused.pop(uri, None)
-        self.windows.close(uri)
+        self.server.inline.forget(uri)
         if session is not None:
             session.closed(time.monotonic(), *self.settle_seconds())
             self.drain(session)

@@ -206,6 +206,7 @@ async def forget(server: RedraftServer, params: types.ExecuteCommandParams) -> A
     since = None if given.hours is None else now() - given.hours * 3600
     assistant = server.assistant
     assistant.withdraw(given.uri, SettledBy.COMMAND)
+    server.inline.forget(given.uri)
     await assistant.ledger.done()
     return {"text": await assistant.recorder.forget(given.uri, since, given.everything)}
 

@@ -105,7 +105,7 @@ class Inline:
         question = self._question(session, position)
         await self._caught_up(session.document.uri, question.before)
         window = self._assistant.windows.find(session.document.uri)
-        known = window is not None and window.recent.find(question.before) is not None
+        known = self._known(window, question.before) is not None
         if not known and not asked:
             await asyncio.sleep(self._pause())
         if session.document.version != version:
@@ -166,6 +166,9 @@ class Inline:
             session.why = "the model had nothing to offer"
             return None
         decision, offer = made
+        if window is not None and window.closed and window.decision.id == decision.id:
+            session.why = "the moment has passed: ask again"
+            return None
         if window is None or window.closed or window.decision.id != decision.id:
             window = assistant.windows.open(ask.place.uri, decision)
         window.recent.keep(question.before, offer)
@@ -193,7 +196,7 @@ class Inline:
     async def _made(self, question: Question, window: Window | None, asked: bool) -> tuple[Decision, Offer] | None:
         """The model's answer: the one of a moment ago where it still holds, else a new one."""
         assistant = self._assistant
-        found = window.recent.find(question.before) if window is not None else None
+        found = self._known(window, question.before)
         if window is not None and found is not None:
             return window.decision, offers.again(found[0], question.ask, found[1])
         held = window.decision if window else None
@@ -201,6 +204,26 @@ class Inline:
         if made is not None:
             assistant.pace.answered(made[1].latency_ms / 1000)
         return made
+
+    def _known(self, window: Window | None, before: str) -> tuple[Offer, int] | None:
+        """What the window's adapter said a moment ago, if the host still has it."""
+        if window is None:
+            return None
+        version, info = window.decision.adapter_version, self._assistant.host.info
+        if version is not None and (info is None or version not in info.adapters):
+            return None
+        return window.recent.find(before)
+
+    def forget(self, uri: str | None) -> None:
+        """Drop every answer that is kept or prepared for a document (None: for all)."""
+        for known in [uri] if uri is not None else list(self._ahead):
+            _, asking = self._ahead.pop(known, ("", None))
+            if asking is not None:
+                asking.cancel()
+        if uri is None:
+            self._assistant.windows.close_all()
+        else:
+            self._assistant.windows.close(uri)
 
     # --- ahead of the next request -------------------------------------------------------------
 

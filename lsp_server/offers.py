@@ -195,7 +195,8 @@ async def make(
 def again(offer: Offer, ask: Ask, stands: int) -> Offer:
     """An answer that was given before, offered anew where `stands` characters of it have been typed since.
 
-    The prompt is the one of now: under greedy decoding the rest is what the model would say to it.
+    The prompt is the one of now: under greedy decoding the rest is what the model would say to it, but for words
+    that are cut elsewhere. Nothing was generated for it: no tokens, no time.
     """
     head, rest = offer.offered[:stands], offer.offered[stands:]
     generated = offer.generated[stands:] if offer.generated.startswith(head) else rest
@@ -208,5 +209,7 @@ def again(offer: Offer, ask: Ask, stands: int) -> Offer:
         prompt=ask.prompt,
         generated=generated,
         offered=rest,
+        prompt_tokens=0,
+        completion_tokens=0,
         latency_ms=0.0,
     )

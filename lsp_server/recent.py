@@ -12,18 +12,21 @@ from learner.records import Offer
 
 MOST = 64
 """Answers that are kept; each is a sentence or two."""
+TAIL = 4000
+"""Characters before the cursor that are compared, besides how many there are: lines can be of any length."""
 
 
 class Recent:
     """Answers of one adapter in one document."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Offer] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, str], Offer] = OrderedDict()
 
     def keep(self, before: str, offer: Offer) -> None:
         """Remember what was answered after the text `before`."""
-        self._kept[before] = offer
-        self._kept.move_to_end(before)
+        key = len(before), before[-TAIL:]
+        self._kept[key] = offer
+        self._kept.move_to_end(key)
         while len(self._kept) > MOST:
             self._kept.popitem(last=False)
 
@@ -32,8 +35,9 @@ class Recent:
 
         None if there is none, or nothing of it is left.
         """
-        for begun, offer in reversed(self._kept.items()):
-            stands = len(before) - len(begun)
-            if 0 <= stands < len(offer.offered) and before == begun + offer.offered[:stands]:
+        for (length, tail), offer in reversed(self._kept.items()):
+            stands = len(before) - length
+            follows = 0 <= stands < len(offer.offered) and before[length:] == offer.offered[:stands]
+            if follows and before[max(0, length - TAIL) : length] == tail:
                 return offer, stands
         return None

@@ -108,10 +108,8 @@ class Recorder:
             return "unasked"
         if store.consent(workspace) is not None:
             return "granted"
-        said = store.read(
-            "SELECT granted FROM consents WHERE scope IN (?, '*') ORDER BY scope = '*', id DESC LIMIT 1", [workspace]
-        )
-        return "refused" if said and not said[0][0] else "unasked"
+        said = store.consent_word(workspace)
+        return "refused" if said is not None and not said[1] else "unasked"
 
     async def consent(self, granted: bool, workspace: str | None, client: str) -> None:
         """The user's word about a workspace, None for all. Raises RedraftError where it cannot be taken."""
@@ -161,17 +159,20 @@ class Recorder:
         texts = [*(m.content for m in offer.prompt.messages), offer.prompt.prefill, offer.generated, offer.offered]
         if any(privacy.secret_in(text) for text in texts) or not _storable(offer.document, *texts):
             return False
-        recorded = bool(await self._try(self._offered, decision, offer, consent))
+        recorded = bool(await self._try(self._offered, decision, offer))
         if recorded and not self._warm:
             self._warm = True
             asyncio.get_running_loop().run_in_executor(self._thread, costs.warm)
         return recorded
 
-    def _offered(self, decision: Decision | None, offer: Offer, consent: int) -> bool:
+    def _offered(self, decision: Decision | None, offer: Offer) -> bool:
         store = self._open(create=True)
         if store is None:
             return False
         with store.transaction():
+            consent = store.consent(offer.workspace)  # a no may have come since it was asked for
+            if consent is None or self._record is False:
+                return False
             if decision is not None:
                 store.add_decision(decision)
             store.add_offer(offer, consent_id=consent)

@@ -64,6 +64,7 @@ async def status(assistant: Assistant, workspace: str | None = None) -> dict[str
         "workspace": workspace,
         "database": str(assistant.paths.database),
         "version": version("redraft"),
+        "host": assistant.config.host.url,
         "model": host.model_name,
         "arms": arms,
         "open": count,

@@ -34,30 +34,38 @@ class Training:
 
     def __init__(self, assistant: Assistant) -> None:
         self._assistant = assistant
-        self._process: Process | None = None
+        self._busy = False
 
     async def run(self, names: Sequence[str], token: types.ProgressToken | None) -> dict[str, Any]:
         """Train; its report, with a sentence for people as `text`. Raises RedraftError, saying why not."""
-        if self._process is not None:
+        if self._busy:
             raise RedraftError("a training is under way already: wait for it, or stop it first")
+        self._busy = True
+        try:
+            report = await self._run(names, token)
+        finally:
+            self._busy = False
+        return report | {"text": told(report)}
+
+    async def _run(self, names: Sequence[str], token: types.ProgressToken | None) -> dict[str, Any]:
         await self._assistant.ledger.done()  # what was kept until now is learnt from
-        command = [sys.executable, "-m", "learner", "train", "--json"]
+        command = [sys.executable, "-P", "-m", "learner", "train", "--json"]
         for name in names:
             command += ["--feedback", name]
         environment = {**os.environ, PROGRESS_VARIABLE: "json", "NO_COLOR": "1"}
         async with Work(self._assistant.server, "Training", token, first="starting", measured=True) as work:
+            # -P and the folder: a repository's own `learner` is never what runs
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment, limit=LONGEST_LINE
-            )
-            self._process = process
+                *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment, limit=LONGEST_LINE,
+                cwd=self._assistant.paths.database.parent if self._assistant.paths.database.exists() else None,
+            )  # fmt: skip
             try:
                 report, problem = await _followed(process, work)
             finally:
-                await _stopped(process)
-                self._process = None
+                await _stopped(process, wait=not self._assistant.ending)
         if report is None:
             raise RedraftError(problem or f"the training ended with status {process.returncode}")
-        return report | {"text": told(report)}
+        return report
 
 
 async def _followed(process: Process, work: Work) -> tuple[dict[str, Any] | None, str]:
@@ -87,17 +95,21 @@ async def _progress(process: Process, work: Work) -> str:
     return problem
 
 
-async def _stopped(process: Process) -> None:
-    """End a training that still runs: it is asked first, and leaves no half adapter either way."""
+async def _stopped(process: Process, *, wait: bool) -> None:
+    """End a training that still runs: it is asked first, and leaves no half adapter either way.
+
+    Where the server itself ends nobody waits: the training puts its things away by itself.
+    """
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        if wait:
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
 
 
 def told(report: dict[str, Any]) -> str:

@@ -276,6 +276,7 @@ async def editor(
     root: str = "file:///w",
     name: str = "tests",
     configuration: Any = None,
+    server: tuple[str, ...] = (sys.executable, "-m", "lsp_server.cli"),
     **more: bool,
 ) -> Any:
     """A started editor, initialized with `options`; shut down in order at the end, if the server lives."""
@@ -285,7 +286,7 @@ async def editor(
         client.set_configuration(configuration)
         more["configuration"] = True
     environment = {**os.environ, "REDRAFT_HOME": str(home)}
-    await client.start_io(sys.executable, "-m", "lsp_server.cli", env=environment)
+    await client.start_io(*server, env=environment)
     try:
         answer = await client.initialize_session(
             types.InitializeParams(

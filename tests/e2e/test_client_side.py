@@ -54,6 +54,50 @@ async def test_consent_for_all_and_a_no_for_one(bare: Path) -> None:
             assert not (await it.rewrite(U, NOTES))["recorded"]
 
 
+async def test_a_no_to_all_ends_what_was_granted_for_one(bare: Path) -> None:
+    async with scripted() as script:
+        options = {k: v for k, v in script.options.items() if k != "record"}
+        async with editor(bare, options) as it:
+            it.open(U, NOTES)
+            await it.command("redraft.consent", {"granted": True, "workspace": "file:///w"})
+            await it.command("redraft.consent", {"granted": False})
+            assert (await it.command("redraft.status"))["consent"] == "refused"
+            assert not (await it.rewrite(U, NOTES))["recorded"]
+            await it.command("redraft.consent", {"granted": True, "workspace": "file:///w"})
+            assert (await it.command("redraft.status"))["consent"] == "granted"
+            assert (await it.command("redraft.status", {"workspace": "file:///other"}))["consent"] == "refused"
+
+
+async def test_what_was_forgotten_is_not_said_again(bare: Path) -> None:
+    async with scripted() as script, editor(bare, script.options) as it:
+        it.open(U, "We wait for")
+        assert await it.inline(U)
+        await it.command("redraft.forget", {"uri": U})
+        it.append(U, " it")
+        await it.inline(U)
+        it.replace(U, " it", "")
+        asked = script.count
+        assert await it.inline(U)
+        assert script.count == asked + 1, "the model is asked anew"
+
+
+async def test_a_repository_with_a_learner_of_its_own_runs_nothing(tmp_path: Path, bare: Path) -> None:
+    import sys
+
+    (tmp_path / "learner").mkdir()
+    (tmp_path / "learner" / "__init__.py").touch()
+    (tmp_path / "learner" / "__main__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    here = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        async with editor(bare, server=(sys.executable, "-P", "-m", "lsp_server.cli")) as it:
+            with pytest.raises(JsonRpcException, match="nothing to learn from"):
+                await it.command("redraft.train")
+    finally:
+        os.chdir(here)
+    assert not (tmp_path / "ran").exists()
+
+
 async def test_settings_that_say_no_are_not_overruled(bare: Path) -> None:
     async with scripted() as script, editor(bare, {**script.options, "record": False}) as it:
         with pytest.raises(JsonRpcException, match="`record` is false"):

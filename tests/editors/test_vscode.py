@@ -65,8 +65,8 @@ def tapped(tmp_path: Path, log: Path) -> Callable[..., dict[str, Any]]:
     return settings
 
 
-def consent(window: Window, words: str = "Record in This Workspace") -> None:
-    window.web_page().get_by_text(words).click(timeout=60_000)
+def consent(window: Window, words: str = "Record in harbour") -> None:
+    window.web_page().get_by_text(words, exact=True).click(timeout=60_000)
     until(lambda: (window.home / "edits.db").exists(), "the consent is written")
 
 
@@ -92,7 +92,7 @@ def settled(window: Window, name: str, count: int = 1) -> list[Edit]:
 
 
 def test_the_menu_of_rewrites_is_the_servers() -> None:
-    source = (vscode_window.ROOT / "plugins" / "editors" / "vscode" / "src" / "asking.ts").read_text()
+    source = (vscode_window.ROOT / "plugins" / "editors" / "vscode" / "src" / "settings.ts").read_text()
     for entry in DEFAULT_REWRITES:
         assert f'{{ title: "{entry.title}", instruction: "{entry.instruction}" }}' in source
 
@@ -232,7 +232,7 @@ def test_pause_language_why_learnt_and_forget(
 ) -> None:
     with vscode(home, folder, tapped(), data=tmp_path / "vs") as window:
         window.status_says("ready")
-        consent(window, "Record in All Workspaces")
+        consent(window, "Record Everywhere")
         window.open("notes.md")
         window.press("Control+End")
         window.status.click()

@@ -45,22 +45,27 @@ A mode that is not here goes by its name.  Messages of Git are always
   "Whether edits are recorded, so that Redraft can learn from them.
 `ask' asks once, in plain words; nothing is recorded before a yes.
 t tells the server that you consent.  nil records nothing."
+  :risky t
   :type '(choice (const :tag "Ask once" ask) (const :tag "I consent" t) (const :tag "Never" nil)))
 
 (defcustom redraft-rewrites nil
   "Your own rewrites, as (TITLE . INSTRUCTION); nil for the server's."
+  :risky t
   :type '(alist :key-type string :value-type string))
 
 (defcustom redraft-host nil
   "The URL of a model host to use in place of the embedded one, or nil."
+  :risky t
   :type '(choice (const :tag "Embedded" nil) string))
 
 (defcustom redraft-host-key nil
   "The key of `redraft-host', or nil."
+  :risky t
   :type '(choice (const :tag "None" nil) string))
 
 (defcustom redraft-bandit nil
   "Which bandit chooses the adapter, or nil for the one of config.toml."
+  :risky t
   :type '(choice (const :tag "As config.toml says" nil) string))
 
 (defcustom redraft-quiet-seconds nil
@@ -110,17 +115,21 @@ nil goes by your own rhythm."
                    :disabledLanguages (vconcat redraft-ghost-disabled-languages)
                    :debounceMs redraft-ghost-debounce-ms)
    :settle (redraft--plist :quietSeconds redraft-quiet-seconds :limitSeconds redraft-limit-seconds)
-   :rewrites (and redraft-rewrites
-                  (vconcat (mapcar (lambda (entry) (list :title (car entry) :instruction (cdr entry)))
-                                   redraft-rewrites)))))
+   :rewrites (let ((rewrites (default-value 'redraft-rewrites)))
+               (and rewrites
+                    (vconcat (mapcar (lambda (entry) (list :title (car entry) :instruction (cdr entry)))
+                                     rewrites))))))
 
 (defun redraft-initialization-options ()
-  "The settings as the server's `initializationOptions'."
-  (append (redraft--plist
-           :record (unless (eq redraft-record 'ask) (redraft--json redraft-record))
-           :host (redraft--plist :url redraft-host :apiKey redraft-host-key)
-           :bandit redraft-bandit)
-          (redraft--changeable-options)))
+  "The settings as the server's `initializationOptions'.
+Those that could switch recording on or send text elsewhere are read
+as the user set them, never as a file or a folder does."
+  (let ((record (default-value 'redraft-record)))
+    (append (redraft--plist
+             :record (unless (eq record 'ask) (redraft--json record))
+             :host (redraft--plist :url (default-value 'redraft-host) :apiKey (default-value 'redraft-host-key))
+             :bandit (default-value 'redraft-bandit))
+            (redraft--changeable-options))))
 
 ;;; The server
 

@@ -93,7 +93,7 @@ It gets shorter when its beginning is typed, else it goes."
   (when redraft--ghost
     (let* ((begin (marker-position (redraft--ghost-begin redraft--ghost)))
            (text (plist-get (redraft--ghost-item redraft--ghost) :insertText))
-           (typed (and (<= begin (point)) (buffer-substring-no-properties begin (point)))))
+           (typed (and (<= (point-min) begin (point)) (buffer-substring-no-properties begin (point)))))
       (if (and typed (string-prefix-p typed text) (> (length text) (length typed)))
           (progn (setf (redraft--ghost-rest redraft--ghost) (substring text (length typed)))
                  (redraft--ghost-draw))

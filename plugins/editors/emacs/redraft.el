@@ -39,19 +39,33 @@
   "Redraft can learn from what you keep of its texts. May it record your edits?
 
 What is recorded: the text you selected or the text around the cursor, what
-Redraft answered, and what you kept of it, with the names of the document and
-of its folder. Not the rest of the document, no other typing, and nothing that
-looks like a secret.
+Redraft answered, and what you kept of it or typed instead of it, with the
+names of the document and of its folder. Not the rest of the document, and
+nothing that looks like a secret.
 
 Where: in one file on this machine,
   %s
-Nothing is sent anywhere. Adapters that are trained from it lie beside it.
+Adapters that are trained from it lie beside it.
+%s
 
-Nothing was recorded so far. Without a yes Redraft works as well; it only does
-not learn. M-x redraft-consent changes your answer, M-x redraft-forget deletes
+%s Without a yes Redraft works as well; it only
+does not learn. M-x redraft-consent changes your answer, M-x redraft-forget deletes
 what was recorded.
 "
-  "The question of consent, with a place for the database.")
+  "The question of consent: the database, where texts go, how it is now.")
+
+(defun redraft--consent-text (status)
+  "The question of consent, as STATUS has it."
+  (let ((host (plist-get status :host)))
+    (format redraft--consent-words
+            (or (plist-get status :database) "edits.db, in Redraft's data folder")
+            (if (stringp host)
+                (format "The model is elsewhere: what it is shown goes to %s." host)
+              "Nothing is sent anywhere.")
+            (pcase (plist-get status :consent)
+              ("granted" "Now: recorded.")
+              ("refused" "Now: not recorded.")
+              (_ "Nothing is recorded before a yes.")))))
 
 (defun redraft--consent-question (status)
   "Put the question of consent in words, with the database of STATUS.
@@ -60,7 +74,7 @@ Return t for a yes."
     (with-current-buffer (get-buffer-create "*Redraft consent*")
       (let ((inhibit-read-only t))
         (erase-buffer)
-        (insert (format redraft--consent-words (or (plist-get status :database) "edits.db, in Redraft's data folder"))))
+        (insert (redraft--consent-text status)))
       (special-mode)
       (goto-char (point-min))
       (display-buffer (current-buffer)))

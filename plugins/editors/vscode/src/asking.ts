@@ -6,11 +6,6 @@ import type { Previews, Shown } from "./preview";
 import type { Server } from "./server";
 import { own, rewrites } from "./settings";
 
-const USUAL = [
-  { title: "Fix spelling and grammar", instruction: "Fix the spelling and grammar of this text." },
-  { title: "Make it shorter", instruction: "Make this text shorter." },
-  { title: "Make it clearer", instruction: "Make this text clearer and simpler." },
-];
 const DRAFTS = [
   { label: "Summary", draft: "summary" },
   { label: "Email", draft: "email" },
@@ -105,7 +100,7 @@ function paragraph(document: vscode.TextDocument, line: number): vscode.Range {
 /** One of the menu's rewrites, or an instruction of the user's own. */
 function pickRewrite(): Promise<{ title: string; instruction: string } | undefined> {
   const pick = vscode.window.createQuickPick<vscode.QuickPickItem & { instruction: string }>();
-  const known = (rewrites() ?? USUAL).map((entry) => ({ label: entry.title, detail: entry.instruction, instruction: entry.instruction }));
+  const known = rewrites().map((entry) => ({ label: entry.title, detail: entry.instruction, instruction: entry.instruction }));
   pick.title = "Rewrite the selection";
   pick.placeholder = "What should be done with it? Choose, or say it in your own words";
   pick.items = known;

@@ -19,10 +19,12 @@ export class Consent {
   /** Asks once in a workspace where nobody has answered yet. */
   async askOnce(): Promise<void> {
     if (own("record") === "never" || !vscode.workspace.isTrusted) return;
-    if (this.context.workspaceState.get(ASKED)) return;
-    const status = await this.server.status(folder()).catch(() => undefined);
-    if (status?.consent !== "unasked") return;
-    await this.context.workspaceState.update(ASKED, true);
+    const here = folder();
+    const asked = this.context.workspaceState.get<string[]>(ASKED, []);
+    if (asked.includes(here)) return;
+    const status = await this.server.status(here).catch(() => undefined);
+    if (status?.consent !== "unasked" || this.panel) return;
+    await this.context.workspaceState.update(ASKED, [...asked, here]);
     this.open(status);
   }
 
@@ -36,16 +38,21 @@ export class Consent {
 
   private open(status: Status): void {
     this.panel?.dispose();
+    const about = status.workspace;
     this.panel = openPage("redraft.consent", "Redraft: what is recorded", body(status), (words, panel) => {
       panel.dispose();
-      void this.take(words);
+      void this.take(words, about);
     });
     this.panel.onDidDispose(() => (this.panel = undefined));
   }
 
-  private async take(words: string): Promise<void> {
-    const here = { workspace: folder() };
-    const said = { here: { granted: true, ...here }, everywhere: { granted: true }, no: { granted: false, ...here } }[words];
+  private async take(words: string, workspace: string): Promise<void> {
+    const said = {
+      here: { granted: true, workspace },
+      everywhere: { granted: true },
+      no: { granted: false, workspace },
+      nowhere: { granted: false },
+    }[words];
     if (!said) return;
     try {
       const { text } = await this.server.run<{ text: string }>("redraft.consent", said);
@@ -60,12 +67,17 @@ export class Consent {
 /** The workspace folder that a word about recording is about; "" for a window without one. */
 export function folder(): string {
   const editor = vscode.window.activeTextEditor;
-  const own = editor && vscode.workspace.getWorkspaceFolder(editor.document.uri);
-  return (own ?? vscode.workspace.workspaceFolders?.[0])?.uri.toString() ?? "";
+  const known = editor ? vscode.workspace.getWorkspaceFolder(editor.document.uri) : vscode.workspace.workspaceFolders?.[0];
+  return known?.uri.toString() ?? "";
 }
 
 function body(status: Status): string {
-  const name = vscode.workspace.name ? `<strong>${escape(vscode.workspace.name)}</strong>` : "files outside of a workspace";
+  const known = vscode.workspace.workspaceFolders?.find((f) => f.uri.toString() === status.workspace);
+  const name = known ? `the folder <strong>${escape(known.name)}</strong>` : "files that belong to no folder";
+  const here = known ? `in ${escape(known.name)}` : "for Files without a Folder";
+  const sent = status.host
+    ? `The model is at <code>${escape(status.host)}</code>: what it is shown goes there, whether edits are recorded or not.`
+    : "Nothing is sent anywhere.";
   const machine = vscode.env.remoteName ? "the machine where this window's files are" : "this machine";
   const now = {
     granted: `Edits are recorded in ${name}.`,
@@ -78,17 +90,19 @@ function body(status: Status): string {
 <ul>
 <li>the text that the model was shown: what you selected, or the lines above the cursor;</li>
 <li>what it offered, and what you made of it by the time you saved or moved on;</li>
+<li>what you typed instead, where you left grey text alone;</li>
 <li>the file's name, its language, and when.</li>
 </ul>
 <h2>Where</h2>
-<p>In one file on ${machine}, readable by you only: <code>${escape(status.database)}</code>. Nothing is sent anywhere; training
-happens there, too.</p>
+<p>In one file on ${machine}, readable by you only: <code>${escape(status.database)}</code>. Training happens there, too.
+${sent}</p>
 <h2>Never</h2>
 <p>Passwords, keys and tokens that it recognises, files such as <code>.env</code>, and whatever a <code>.redraftignore</code> names.</p>
 <div class="ways">
-<button class="first" data-say="here">Record in This Workspace</button>
-<button data-say="everywhere">Record in All Workspaces</button>
-<button data-say="no">Don't Record Here</button>
+<button class="first" data-say="here">Record ${here}</button>
+<button data-say="everywhere">Record Everywhere</button>
+<button data-say="no">Don't Record ${here}</button>
+${status.consent === "granted" ? '<button data-say="nowhere">Record Nowhere</button>' : ""}
 </div>
 <p class="quiet">${now} Redraft works either way. You can change your mind at any time: click <em>Redraft</em> in the status bar,
 where <em>Forget…</em> also deletes what was kept.</p>`;

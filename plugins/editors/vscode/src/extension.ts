@@ -21,8 +21,8 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     bar.show();
   };
   const consent = new Consent(context, server, () => void look());
-  const start = async () => {
-    await server.start();
+  const start = async (quiet = false) => {
+    await server.start(quiet);
     await look();
     await consent.askOnce();
   };
@@ -42,12 +42,12 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     forgetEdits: () => forget(server),
     showConsent: () => consent.show(),
     installServer: async () => {
-      await server.end();
-      if (!(await install(context, log)) && !server.running) log.info("the server was not installed");
-      await start();
+      await server.stop();
+      const installed = await install(context, log);
+      await start(!installed); // what went wrong was said already
     },
     setHostKey: () => setHostKey(context, start),
-    restart: start,
+    restart: () => start(),
     showLog: () => log.show(),
   };
   for (const [name, action] of Object.entries(actions)) {
@@ -66,8 +66,12 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     server,
     previews,
     bar,
-    vscode.workspace.onDidGrantWorkspaceTrust(start),
-    vscode.window.onDidChangeActiveTextEditor((editor) => editor && look()),
+    vscode.workspace.onDidGrantWorkspaceTrust(() => start()),
+    vscode.window.onDidChangeActiveTextEditor(async (editor) => {
+      if (!editor || !server.running) return;
+      await look();
+      await consent.askOnce();
+    }),
     vscode.workspace.onDidChangeConfiguration(async (change) => {
       if (settings.RESTARTING.some((key) => change.affectsConfiguration(key))) await start();
       else if (change.affectsConfiguration("redraft")) await server.configure().catch((error) => log.warn(reason(error)));
@@ -88,8 +92,11 @@ async function snooze(server: Server): Promise<void> {
 async function toggleLanguage(): Promise<void> {
   const language = vscode.window.activeTextEditor?.document.languageId;
   if (!language) return answer("Redraft: open a file of the language first.");
-  const off = await settings.toggleLanguage(language);
-  vscode.window.setStatusBarMessage(`Redraft: ghost text is ${off ? "off" : "on"} for ${language}.`, 5000);
+  const on = settings.offFor(language) !== undefined;
+  await settings.turn(language, on);
+  const still = on && settings.offFor(language);
+  if (still) return answer(`Redraft: still ${still}, by the settings redraft.inlineCompletion of you or of this workspace.`);
+  vscode.window.setStatusBarMessage(`Redraft: ghost text is ${on ? "on" : "off"} for ${language}.`, 5000);
 }
 
 async function whyNot(server: Server): Promise<void> {
@@ -112,7 +119,7 @@ async function train(context: vscode.ExtensionContext, log: vscode.LogOutputChan
       "Install",
     );
     if (!choice) return;
-    await server.end();
+    await server.stop();
     await install(context, log, "[train]");
     await start();
   }

@@ -33,7 +33,7 @@ export function inFolder(folder: string, program: string): string {
 }
 
 /** The command that starts the server. Throws NoServer. */
-export function findServer(context: vscode.ExtensionContext): Command {
+export async function findServer(context: vscode.ExtensionContext): Promise<Command> {
   const set = own<string | null>("server.path");
   if (set) {
     if (!fs.existsSync(set)) throw new NoServer(`redraft.server.path is ${set}, and there is no such file.`, false);
@@ -42,13 +42,23 @@ export function findServer(context: vscode.ExtensionContext): Command {
   const python = own<string | null>("server.python");
   if (python) {
     if (!fs.existsSync(python)) throw new NoServer(`redraft.server.python is ${python}, and there is no such file.`, false);
-    return { command: python, args: ["-m", "lsp_server.cli"] };
+    if (await holdsServer(python)) return { command: python, args: ["-P", "-m", "lsp_server.cli"] };
   }
   const installed = inFolder(privateFolder(context), "redraft-lsp");
   if (fs.existsSync(installed)) return { command: installed, args: [] };
   const onPath = which(WINDOWS ? "redraft-lsp.exe" : "redraft-lsp");
   if (onPath) return { command: onPath, args: [] };
   throw new NoServer("Redraft's server is not installed yet.", true);
+}
+
+/** Whether Redraft is installed in a Python of the user's; else it is what a private installation is made with. */
+async function holdsServer(python: string): Promise<boolean> {
+  try {
+    await run(python, ["-P", "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('lsp_server') is None)"], { timeout: 20_000 });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function which(program: string): string | undefined {

@@ -92,15 +92,17 @@ export class Previews implements vscode.TextDocumentContentProvider, vscode.Disp
 
   /** Closes the diff and shows the document again. */
   private async back(waiting: Waiting): Promise<vscode.TextEditor | undefined> {
-    const tabs = vscode.window.tabGroups.all.flatMap((group) => group.tabs).filter((tab) => shows(tab, waiting.after));
-    await vscode.window.tabGroups.close(tabs);
     const open = openDocument(waiting.document);
-    return open && vscode.window.showTextDocument(open, { preview: false });
+    const shown = open && (await vscode.window.showTextDocument(open, { preview: false })); // first: the diff may be all that holds it
+    const tabs = vscode.window.tabGroups.all.flatMap((group) => group.tabs).filter((tab) => shows(tab, waiting.after));
+    await vscode.window.tabGroups.close(tabs, true);
+    return shown;
   }
 
   private closed(tabs: readonly vscode.Tab[]): void {
     const waiting = this.waiting;
-    if (waiting && tabs.some((tab) => shows(tab, waiting.after))) {
+    const moved = vscode.window.tabGroups.all.some((group) => group.tabs.some((tab) => waiting && shows(tab, waiting.after)));
+    if (waiting && !moved && tabs.some((tab) => shows(tab, waiting.after))) {
       this.take();
       void this.reject(waiting);
     }

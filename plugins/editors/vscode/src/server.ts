@@ -1,4 +1,5 @@
 // The language client: starts the server, knows its state, and lets it die in peace.
+import { mkdir } from "node:fs/promises";
 import * as vscode from "vscode";
 import {
   CloseAction,
@@ -24,6 +25,7 @@ export interface Status {
   consent: "granted" | "refused" | "unasked";
   workspace: string;
   database: string;
+  host: string | null;
   version: string;
   model: string;
   arms: string[];
@@ -43,6 +45,7 @@ class QuietClient extends LanguageClient {
 export class Server implements vscode.Disposable {
   private client: LanguageClient | undefined;
   private ends: number[] = [];
+  private started = false;
   private queue: Promise<void> = Promise.resolve();
   private readonly changed = new vscode.EventEmitter<void>();
   readonly onDidChange = this.changed.event;
@@ -60,26 +63,37 @@ export class Server implements vscode.Disposable {
   }
 
   /** Starts, or starts anew. One at a time; what goes wrong is said once and shown in the status bar. */
-  start(): Promise<void> {
-    this.queue = this.queue.then(async () => {
+  start(quiet = false): Promise<void> {
+    return this.enqueue(async () => {
       await this.end();
-      await this.begin();
+      await this.begin(quiet);
     });
+  }
+
+  stop(): Promise<void> {
+    return this.enqueue(() => this.end());
+  }
+
+  private enqueue(act: () => Promise<void>): Promise<void> {
+    this.queue = this.queue.then(act).catch((error) => this.log.error(reason(error)));
     return this.queue;
   }
 
-  private async begin(): Promise<void> {
+  private async begin(quiet: boolean): Promise<void> {
     let command;
     try {
-      command = findServer(this.context);
+      command = await findServer(this.context);
     } catch (error) {
       this.set("off", reason(error));
-      if (error instanceof NoServer) this.sayNoServer(error);
+      if (error instanceof NoServer && !quiet) this.sayNoServer(error);
       return;
     }
     this.set("starting", "The server starts.");
     const key = await this.context.secrets.get(HOST_KEY);
-    const client = new QuietClient("redraft", "Redraft", { ...command, options: {} }, this.options(key));
+    const cwd = this.context.globalStorageUri.fsPath; // never the workspace: Python would look for modules there
+    await mkdir(cwd, { recursive: true });
+    const client = new QuietClient("redraft", "Redraft", { ...command, options: { cwd } }, this.options(key));
+    this.started = false;
     client.registerFeature({
       fillClientCapabilities: (capabilities) => {
         capabilities.experimental = { ...(capabilities.experimental as object | undefined), redraftStatus: true };
@@ -102,6 +116,7 @@ export class Server implements vscode.Disposable {
       return;
     }
     this.client = client;
+    this.started = true;
     await vscode.commands.executeCommand("setContext", "redraft.running", true);
     if (this.state === "starting") this.set("ready", "Redraft is on.");
   }
@@ -121,7 +136,7 @@ export class Server implements vscode.Disposable {
       documentSelector: [{ scheme: "file" }, { scheme: "untitled" }],
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
-      initializationOptions: settings.all(apiKey),
+      initializationOptions: () => settings.all(apiKey),
       initializationFailedHandler: () => false,
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue, handled: true }),
@@ -138,6 +153,7 @@ export class Server implements vscode.Disposable {
 
   /** The server is gone without being asked: it may come back a few times, then it is left alone. */
   private ended(): { action: CloseAction; handled: boolean } {
+    if (!this.started) return { action: CloseAction.DoNotRestart, handled: true }; // begin() tells
     const at = Date.now();
     this.ends = [...this.ends.filter((end) => at - end < WITHIN_MS), at];
     if (this.ends.length <= MOST_RESTARTS) {
@@ -210,14 +226,15 @@ export class Server implements vscode.Disposable {
     if (this.client) await this.run("redraft.configure", settings.live());
   }
 
-  async end(): Promise<void> {
+  private async end(): Promise<void> {
     const client = this.client;
     this.client = undefined;
+    this.started = false;
     await vscode.commands.executeCommand("setContext", "redraft.running", false);
     await client?.stop().catch(() => undefined);
   }
 
   dispose(): Promise<void> {
-    return this.end();
+    return this.stop();
   }
 }

@@ -14,7 +14,7 @@ export interface ServerOptions {
     debounceMs: number | null;
     prepare: boolean;
   };
-  rewrites?: { title: string; instruction: string }[];
+  rewrites: { title: string; instruction: string }[];
   bandit?: string;
 }
 
@@ -26,13 +26,19 @@ export function own<T>(key: string): T {
   return (found?.globalValue ?? found?.defaultValue) as T;
 }
 
-export function rewrites(): ServerOptions["rewrites"] | null {
-  return own<ServerOptions["rewrites"] | null>("rewrites");
+/** The server's own rewrites. */
+const USUAL = [
+  { title: "Fix spelling and grammar", instruction: "Fix the spelling and grammar of this text." },
+  { title: "Make it shorter", instruction: "Make this text shorter." },
+  { title: "Make it clearer", instruction: "Make this text clearer and simpler." },
+];
+
+export function rewrites(): ServerOptions["rewrites"] {
+  return own<ServerOptions["rewrites"] | null>("rewrites") ?? USUAL;
 }
 
 /** The options that a running server takes over (`redraft.configure`). */
 export function live(): Live {
-  const chosen = rewrites();
   return {
     settle: { quietSeconds: own("settle.quietSeconds"), limitSeconds: own("settle.limitSeconds") },
     inlineCompletion: {
@@ -42,7 +48,7 @@ export function live(): Live {
       debounceMs: own("inlineCompletion.debounceMs"),
       prepare: own("inlineCompletion.prepare"),
     },
-    ...(chosen ? { rewrites: chosen } : {}),
+    rewrites: rewrites(),
   };
 }
 
@@ -61,14 +67,14 @@ export function all(apiKey: string | undefined): ServerOptions {
 /** Settings that need a new server. */
 export const RESTARTING = ["record", "host.url", "bandit", "server.path", "server.python"].map((key) => `redraft.${key}`);
 
-export async function toggleLanguage(language: string): Promise<boolean> {
+/** Turns ghost text on or off for a language, for the user. */
+export async function turn(language: string, on: boolean): Promise<void> {
   const off = new Set(own<string[]>("inlineCompletion.disabledLanguages"));
-  const turnedOff = !off.delete(language);
-  if (turnedOff) off.add(language);
+  if (on) off.delete(language);
+  else off.add(language);
   await vscode.workspace
     .getConfiguration("redraft")
     .update("inlineCompletion.disabledLanguages", [...off].sort(), vscode.ConfigurationTarget.Global);
-  return turnedOff;
 }
 
 /** Why ghost text is off for a language by the settings in force here, or undefined. */

@@ -6,20 +6,38 @@ local M = {}
 
 local asked = {} ---@type table<string, boolean> workspaces
 
----@param database string
+local STATE = {
+  granted = 'Now: recorded.',
+  refused = 'Now: not recorded.',
+  unasked = 'Nothing is recorded before you say yes.',
+}
+
+---@param workspace string
+---@return string
+local function name_of(workspace)
+  return workspace == '' and 'files that belong to no project' or vim.fn.fnamemodify(vim.uri_to_fname(workspace), ':~')
+end
+
+---@param status table of `redraft.status`
 ---@return string[]
-local function words(database)
-  return {
-    'May Redraft record here, to learn from what you keep?',
+local function words(status)
+  local lines = {
+    'May Redraft record, to learn from what you keep?',
+    'Here: ' .. name_of(status.workspace),
     '',
     'What: the text around the cursor or the selection that the',
-    'model was given, what it offered, what you kept of that,',
-    'and where (file, line). Nothing was recorded so far.',
+    'model was given, what it offered, what you kept of that or',
+    'typed instead, and where (file, line).',
     'Where: on this machine only, in',
-    vim.fn.fnamemodify(database, ':~'),
+    vim.fn.fnamemodify(status.database, ':~'),
+    STATE[status.consent] or '',
     '',
     ':Redraft forget deletes it, :Redraft consent no ends it.',
   }
+  if type(status.host) == 'string' then
+    table.insert(lines, #lines - 1, 'The model is elsewhere; what it is shown goes to ' .. status.host)
+  end
+  return lines
 end
 
 --- Say what the question is about, beside the prompt.
@@ -72,9 +90,9 @@ end
 
 --- Ask now. Closing the question leaves it open, and nothing recorded.
 ---@param client vim.lsp.Client
----@param database string
-local function ask(client, database)
-  local close = explain(words(database))
+---@param status table of `redraft.status`
+local function ask(client, status)
+  local close = explain(words(status))
   vim.ui.select(choices, {
     prompt = 'Redraft, record in this workspace?',
     kind = 'redraft',
@@ -101,7 +119,7 @@ function M.look(client)
     if status.consent == 'unasked' then
       require('redraft.idle').when(function()
         if not client:is_stopped() then
-          ask(client, status.database)
+          ask(client, status)
         end
       end)
     end
@@ -111,7 +129,7 @@ end
 --- `:Redraft consent yes|no|ask`.
 ---@param word string
 function M.command(word)
-  local client = server.need()
+  local client = server.need(true)
   if not client then
     return
   end
@@ -119,7 +137,7 @@ function M.command(word)
     give(client, word == 'yes')
   elseif word == 'ask' or word == '' then
     server.run(client, 'status', { workspace = server.workspace(client) }, function(status)
-      ask(client, status.database)
+      ask(client, status)
     end)
   else
     say.now('consent yes, consent no or consent ask.', vim.log.levels.WARN)

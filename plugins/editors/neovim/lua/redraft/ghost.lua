@@ -256,12 +256,13 @@ function M.accept(how)
   return true
 end
 
---- Hide the ghost text; the same offer does not come back.
+--- Decline the ghost text: the server does not offer it again.
 ---@return boolean whether there was any
 function M.dismiss()
   local there = M.visible()
   if there and ghost then
     dismissed = ghost.offer
+    require('redraft.server').run(ghost.client, 'reject', { offerId = ghost.offer }, nil, function() end)
   end
   M.hide()
   return there

@@ -16,12 +16,15 @@ local WIDEST, NARROWEST = 160, 70
 --- The lines around the change, now and as they would be.
 ---@param client vim.lsp.Client
 ---@param result table of `redraft.rewrite` with `preview`
----@return string[] now
----@return string[] after
+---@return string[]? now nil where the lines are gone
+---@return string[]? after
 local function both(client, result)
   local buffer = vim.uri_to_bufnr(result.uri)
   local first, last = result.range.start, result.range['end']
   local now = vim.api.nvim_buf_get_lines(buffer, first.line, last.line + 1, false)
+  if #now == 0 then
+    return nil, nil
+  end
   local function byte(line, position)
     return vim.str_byteindex(line, client.offset_encoding, position.character, false)
   end
@@ -139,6 +142,11 @@ end
 ---@param result table of `redraft.rewrite` with `preview`
 function M.show(client, result)
   local now, after = both(client, result)
+  if not now or not after then
+    server.run(client, 'reject', { offerId = result.offerId }, nil, function() end)
+    say.now('the text changed meanwhile; nothing was put in.', vim.log.levels.WARN)
+    return
+  end
   local last = result.range['end'].line
   local place = layout(now, after, vim.fn.screenpos(0, last + 1, math.max(1, #now[#now])).row)
   local preview = { client = client, offer = result.offerId, windows = {}, decided = false }

@@ -27,7 +27,9 @@ function M.request(client, command, argument, preview)
   argument.preview = preview or nil
   require('redraft.work').start(client, command, argument, function(result)
     if preview and result.newText then
-      require('redraft.preview').show(client, result)
+      require('redraft.idle').when(function() -- its keys must not be taken from the text
+        require('redraft.preview').show(client, result)
+      end)
     elseif not result.applied then
       say.now(result.reason or 'nothing was put in.', vim.log.levels.WARN)
     end
