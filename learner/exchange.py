@@ -1,4 +1,4 @@
-"""Edits in and out as JSONL: one object a line, with the keys of the view `edits`.
+"""Edits in and out as JSONL: one object a line, with the keys of the view `edits` (`parquet.py`: as Parquet).
 
 An import needs only `prompt` (a string, chat messages, or what an export wrote), `offered` and
 `kept`. Imported rows have no arm and no propensity: they teach the learner and not the bandit.
@@ -16,6 +16,7 @@ from typing import Any, TextIO, TypeVar
 
 from rapidfuzz.distance import Levenshtein
 
+from learner import parquet
 from learner.cost import cost_max
 from learner.exceptions import ImportFileError
 from learner.privacy import secret_in
@@ -213,14 +214,14 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def load(store: Store, path: Path) -> tuple[int, int]:
-    """Import a JSONL file, all of it or nothing: (imported, already there).
+    """Import a JSONL or Parquet file, all of it or nothing: (imported, already there).
 
     The file is read and checked first, and held in memory, so that editors wait for the writing
     alone. Raises ImportFileError naming the file, the line and what is wrong with it.
     """
     rows = []
     try:
-        for number, line in lines(path):
+        for number, line in parquet.lines(path) if path.suffix == parquet.SUFFIX else lines(path):
             try:
                 offer, settlement = parse_line(line)
             except (ValueError, RecursionError) as error:

@@ -75,19 +75,25 @@ def edits_stats(task: str | None, as_json: bool) -> None:
 )
 @friendly
 def edits_export(file: Path, kind: str) -> None:
-    """Write the edits to a JSONL file (- for standard output).
+    """Write the edits to a JSONL file (- for standard output), or to a Parquet file.
 
     \b
     Examples:
       learner edits export my-edits.jsonl
+      learner edits export my-edits.parquet
       learner edits export --format trl preferences.jsonl
     """
-    from learner import exchange
+    from learner import exchange, parquet
     from learner.store import Store
 
     with Store.open(config.paths().database, read_only=True) as store:
         if str(file) == "-":
             exchange.export(store, sys.stdout, trl=kind == "trl")
+            return
+        if file.suffix == parquet.SUFFIX:
+            if kind == "trl":
+                raise click.UsageError("--format trl is written as JSONL: give a .jsonl file")
+            screen.note(f"Wrote {parquet.export(store, file)} edits to {file}.")
             return
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
@@ -100,7 +106,7 @@ def edits_export(file: Path, kind: str) -> None:
 @json_option
 @friendly
 def edits_import(file: Path, as_json: bool) -> None:
-    """Read edits from a JSONL file: all of it, or nothing.
+    """Read edits from a JSONL or Parquet file: all of it, or nothing. What is there already is not read twice.
 
     A line needs `prompt` (a string or chat messages), `offered` and `kept`.
 
