@@ -2,7 +2,7 @@
 import * as vscode from "vscode";
 import { answer, reason } from "./messages";
 import { escape, openPage } from "./page";
-import type { Server, Status } from "./server";
+import { SCHEMES, type Server, type Status } from "./server";
 import { own } from "./settings";
 
 const ASKED = "redraft.asked";
@@ -64,9 +64,15 @@ export class Consent {
   }
 }
 
+/** Whether the server follows a document: a diff's other side and the like are nobody's files. */
+export function followed(document: vscode.TextDocument): boolean {
+  return SCHEMES.includes(document.uri.scheme);
+}
+
 /** The workspace folder that a word about recording is about; "" for a window without one. */
 export function folder(): string {
-  const editor = vscode.window.activeTextEditor;
+  const active = vscode.window.activeTextEditor;
+  const editor = active && followed(active.document) ? active : undefined;
   const known = editor ? vscode.workspace.getWorkspaceFolder(editor.document.uri) : vscode.workspace.workspaceFolders?.[0];
   return known?.uri.toString() ?? "";
 }

@@ -1,7 +1,7 @@
 // Redraft for VS Code: what there is, and what belongs together. Each part has a file of its own.
 import * as vscode from "vscode";
 import { Asking } from "./asking";
-import { Consent, folder } from "./consent";
+import { Consent, folder, followed } from "./consent";
 import { install } from "./install";
 import { showLearnt } from "./learnt";
 import { answer, reason } from "./messages";
@@ -68,7 +68,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     bar,
     vscode.workspace.onDidGrantWorkspaceTrust(() => start()),
     vscode.window.onDidChangeActiveTextEditor(async (editor) => {
-      if (!editor || !server.running) return;
+      if (!editor || !followed(editor.document) || !server.running) return;
       await look();
       await consent.askOnce();
     }),

@@ -10,7 +10,7 @@ interface Learnt {
   adapters: { id: string; name: string; state: string; rows: number; proxyCost: number | null; baseProxyCost: number | null }[];
 }
 
-const COLOURS = ["charts-blue", "charts-orange", "charts-green", "charts-purple", "charts-red", "charts-yellow"];
+const COLOURS = ["charts-blue", "charts-green", "charts-yellow", "charts-purple", "charts-red"];
 const WIDTH = 640;
 const HEIGHT = 240;
 const [LEFT, RIGHT, TOP, BOTTOM] = [44, 120, 14, 30];

@@ -13,6 +13,8 @@ import { findServer, NoServer } from "./findServer";
 import { calm, reason } from "./messages";
 import * as settings from "./settings";
 
+/** Of documents that the server follows. */
+export const SCHEMES = ["file", "untitled"];
 export const HOST_KEY = "redraft.host.apiKey";
 const MOST_RESTARTS = 3;
 const WITHIN_MS = 3 * 60_000;
@@ -133,7 +135,7 @@ export class Server implements vscode.Disposable {
 
   private options(apiKey: string | undefined): LanguageClientOptions {
     return {
-      documentSelector: [{ scheme: "file" }, { scheme: "untitled" }],
+      documentSelector: SCHEMES.map((scheme) => ({ scheme })),
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       initializationOptions: () => settings.all(apiKey),
