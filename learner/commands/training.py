@@ -34,6 +34,13 @@ def need_training() -> None:
     type=click.FloatRange(0, min_open=True),
     help="Peak learning rate; default: what suits the model's size.",
 )
+@click.option(
+    "--trainer",
+    type=click.Choice(["auto", "fast", "trl"]),
+    default="trl",
+    show_default=True,
+    help="Through transformers and peft, or by our own pass for Llama and its kin: where possible, or always.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be trained on; write nothing.")
 @json_option
 @friendly
@@ -42,6 +49,7 @@ def train(
     base: str | None,
     epochs: int | None,
     learning_rate: float | None,
+    trainer: str,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -63,7 +71,9 @@ def train(
     if base is not None:
         settings = msgspec.structs.replace(settings, base=base)
     chosen = names or tuple(n for n in settings.feedback if n not in settings.disabled_plugins)
-    report = run_training(chosen, settings, epochs=epochs, learning_rate=learning_rate, dry_run=dry_run)
+    report = run_training(
+        chosen, settings, epochs=epochs, learning_rate=learning_rate, trainer=trainer, dry_run=dry_run
+    )
     screen.training(report, as_json)
     if any(a["error"] for a in report["adapters"]):
         raise SystemExit(1)
@@ -75,6 +85,7 @@ def run_training(
     *,
     epochs: int | None = None,
     learning_rate: float | None = None,
+    trainer: str = "trl",
     dry_run: bool = False,
 ) -> dict[str, Any]:
     """What `learner train` does; its report as plain values. Raises RedraftError, saying what to do."""
@@ -95,7 +106,7 @@ def run_training(
             "(after `learner consent yes`), or `learner edits import FILE`, or try `learner demo`"
         )
     base = model_files.current(paths, settings)
-    dials: dict[str, Any] = {"learning_rate": learning_rate}
+    dials: dict[str, Any] = {"learning_rate": learning_rate, "trainer": trainer}
     if epochs is not None:
         dials["epochs"] = epochs
     with Store.open(paths.database) as store, Work("Training") as work:

@@ -74,6 +74,12 @@ class Prefixes:
                 self._held[prompt] = tensor
                 self._bytes += tensor.numel() * tensor.element_size()
 
+    def tensors(self, prompts: Sequence[Ids]) -> list[Tensor]:
+        """(layers, key and value, heads, tokens, size) of each prompt, none of them empty."""
+        missing = sorted({p for p in prompts if p not in self._held})
+        known = dict(zip(missing, self._compute(missing), strict=True)) if missing else {}
+        return [known[p] if p in known else self._held[p] for p in prompts]
+
     def batch(self, prompts: Sequence[Ids]) -> tuple[DynamicCache | None, Tensor]:
         """A fresh cache for these prompts, padded on the left, and its attention mask.
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from learner.training.fast.llama import answer_logprobs
 from learner.training.logprobs import Text, answer_head, token_logprobs
 from learner.training.prefixes import Prefixes
 
@@ -22,10 +23,11 @@ class Reference:
     forgotten. Fill it before an adapter is put on the model.
     """
 
-    def __init__(self, causal_lm: Any, prefixes: Prefixes | None, device: torch.device) -> None:
+    def __init__(self, causal_lm: Any, prefixes: Prefixes | None, device: torch.device, *, fast: bool = False) -> None:
         self._lm = causal_lm
         self._prefixes = prefixes
         self._device = device
+        self._fast = fast
         self._known: dict[Text, Tensor] = {}
 
     def fill(self, texts: Sequence[Text], done: Callable[[int, int], None] | None = None) -> None:
@@ -37,7 +39,7 @@ class Reference:
             while missing:
                 count = max(1, BATCH_TOKENS // self._length(missing[-1]))
                 batch, missing = missing[-count:], missing[:-count]
-                logprobs, mask = token_logprobs(self._lm, batch, device=self._device, prefixes=self._prefixes)
+                logprobs, mask = self._score(batch)
                 for text, row, own in zip(batch, logprobs.cpu(), mask.cpu(), strict=True):
                     self._known[text] = row[own].clone()
                 if done is not None:
@@ -51,6 +53,11 @@ class Reference:
     def get(self, text: Text) -> Tensor:
         """(answer tokens,). Raises KeyError for a text that was never asked for."""
         return self._known[text]
+
+    def _score(self, texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
+        if self._fast:
+            return answer_logprobs(self._lm, texts, device=self._device, prefixes=self._prefixes)
+        return token_logprobs(self._lm, texts, device=self._device, prefixes=self._prefixes)
 
     def _length(self, text: Text) -> int:
         return len(text.answer) + len(text.prompt) - (text.start if self._prefixes is not None else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from learner.exceptions import ConfigError
 from learner.records import AdapterForm
@@ -32,6 +32,10 @@ def batch_size(rows: int, epochs: int) -> int:
     return next((size for size in BATCH_SIZES if rows * epochs >= LEAST_STEPS * size), BATCH_SIZES[-1])
 
 
+Trainer = Literal["auto", "fast", "trl"]
+"""Which pass computes log-probabilities: ours where the model allows it, ours or an error, peft's and transformers'."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """Settings of one training. The defaults are right for 40 to 200 edits on a laptop.
@@ -40,7 +44,9 @@ class TrainSettings:
     `learning_rate_scale` and times `rate_scale`. `batch_size` counts edits per step of the optimiser, over all devices'
     micro-batches; None derives it from how many there are. An edit whose prompt or answers are
     longer than the limits (tokens) is left out, and counted. `accepted_weight` is
-    what an offer that was accepted as it was counts, against 1 for an edit.
+    what an offer that was accepted as it was counts, against 1 for an edit. `trainer` is "trl" for the
+    path through peft and transformers, which takes every model, "auto" for the fast pass
+    (`learner.training.fast`) where the model allows it, "fast" to insist on that.
     """
 
     feedback: tuple[str, ...]
@@ -55,6 +61,7 @@ class TrainSettings:
     max_answer_tokens: int = 512
     accepted_weight: float = 0.25
     seed: int = 0
+    trainer: Trainer = "trl"
 
     def __post_init__(self) -> None:
         """Raise ConfigError that names the setting, its value and what was expected."""
@@ -72,6 +79,8 @@ class TrainSettings:
             raise ConfigError(f"learning_rate is {self.learning_rate!r}, but should lie between 0 and 1")
         if not 0 < self.rate_scale < math.inf:
             raise ConfigError(f"rate_scale is {self.rate_scale!r}, but should be above 0")
+        if self.trainer not in get_args(Trainer):
+            raise ConfigError(f"trainer is {self.trainer!r}, but should be one of {', '.join(get_args(Trainer))}")
         if not 0 <= self.accepted_weight <= 1:
             raise ConfigError(f"accepted_weight is {self.accepted_weight!r}, but should lie between 0 and 1")
 

@@ -26,6 +26,7 @@ from learner.exceptions import PluginError, TrainingError
 from learner.feedback import FeedbackType, Signal
 from learner.training import batches
 from learner.training.dataset import Row
+from learner.training.fast.llama import answer_logprobs
 from learner.training.logprobs import Text, answer_head, token_logprobs
 from learner.training.prefixes import Prefixes
 from learner.training.reference import Reference
@@ -62,7 +63,8 @@ def lora_config(settings: TrainSettings, invocation: Sequence[int]) -> LoraConfi
 class Policy:
     """The base's weights, to put adapters on one after the other, and what they share.
 
-    `invocation` is empty for plain adapters. `prefixes` is None where prompts must run whole.
+    `invocation` is empty for plain adapters. `prefixes` is None where prompts must run whole. `fast` says that
+    the model takes the pass of `learner.training.fast`.
     """
 
     causal_lm: Any
@@ -71,6 +73,7 @@ class Policy:
     invocation: tuple[int, ...]
     prefixes: Prefixes | None
     reference: Reference
+    fast: bool = False
 
 
 class EditTrainer(DPOTrainer):  # type: ignore[misc]
@@ -120,6 +123,8 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)
         if steps is not None:
             self.add_callback(_StepsCallback(steps))
+        # several processes exchange gradients in hooks of the model's own forward
+        self._fast = policy.fast and not self._activated and self.accelerator.num_processes == 1
         if policy.prefixes is not None:
             policy.prefixes.off = self.model.disable_adapter
 
@@ -150,6 +155,9 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
 
     def _score(self, model: Any, texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
         self.tokens += sum(len(t.answer) for t in texts)
+        if self._fast:
+            causal_lm, device = self.policy.causal_lm, self.args.device
+            return answer_logprobs(causal_lm, texts, device=device, prefixes=self.policy.prefixes)
         return token_logprobs(
             model, texts, device=self.args.device, prefixes=self.policy.prefixes, activated=self._activated
         )

@@ -221,7 +221,7 @@ async def test_train_now_with_progress(learner_home: Path) -> None:
         it.client.progress_reports.setdefault("now", [])
         asking = asyncio.ensure_future(it.command("redraft.train", body, token="now"))
         shown = it.client.progress_reports
-        await until_async(lambda: any(r.kind == "report" for r in shown["now"]), "it says how far it is", 60)
+        await until_async(lambda: any(r.kind == "report" for r in shown["now"]), "it says how far it is", 150)
         with pytest.raises(JsonRpcException, match="under way already"):
             await it.command("redraft.train", body)
         report = await asking

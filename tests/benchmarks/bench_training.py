@@ -1,0 +1,336 @@
+"""Training all four feedback types against stock trl trainers, one after the other, on SmolLM2.
+
+    python -m tests.benchmarks.bench_training [--edits N] [--epochs N] [--plain] [--sweep]
+
+Both sides have the same rows (real texts, rewrites whose prompt is about 60% of the tokens), the same order, batch,
+epochs, rate, schedule, optimiser, initial LoRA and candidates; both times include constructors, and ours the shared
+prompts and the reference too. What each trl trainer stands for:
+
+    sft             SFTTrainer on (x, y')
+    dpo             DPOTrainer, sigmoid
+    early_ensemble  DPOTrainer, loss_type=["sigmoid", "sft"]
+    rl              SFTTrainer on the same candidates: with equal Gibbs weights, which is what is timed here, that is
+                    the same arithmetic (mean over the tokens of all candidates of a batch)
+
+The two sides compute the same steps: the held-out losses may differ by 2% at most. Answers of an edit share nothing
+but the prompt here (an edit that keeps the beginning of an offer would only run faster with ours).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from time import perf_counter
+from typing import Any
+
+from learner.config import Paths
+from learner.models import setup
+from learner.training import quiet  # before torch
+from tests.benchmarks.row import Row as Line
+from tests.benchmarks.row import timed
+
+import torch  # isort: skip
+from datasets import Dataset  # isort: skip
+from torch.utils.data import Sampler  # isort: skip
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer  # isort: skip
+
+from learner.documents import package_texts, shuffled
+from learner.feedback import FeedbackType, Signal, load
+from learner.prompt import answer_ids, prompt_ids, rewrite
+from learner.records import AdapterForm
+from learner.training import batches
+from learner.training.dataset import Row, align
+from learner.training.policy import load_policy
+from learner.training.sampler import GroupedSampler
+from learner.training.settings import TrainSettings
+from learner.training.trainer import EditTrainer, Policy, _arguments, _rate, lora_config
+
+TYPES = ("sft", "dpo", "rl", "early_ensemble")
+CANDIDATES = 4
+BATCH = 4
+CLOSE = 0.02
+"""Largest relative difference of held-out losses."""
+LIMIT = 0.25
+
+
+def edits(count: int, tokenizer: Any, invocation: Sequence[int], seed: int = 0) -> list[Row]:
+    """Rows of real texts: `x` asks to make one shorter; `y`, `y'` and the samples each leave out other words of it."""
+    made = []
+    for text in shuffled(package_texts(60, 110), 3, seed)[:count]:
+        random = Random(f"{seed} {text.body}")
+        prompt = tuple(prompt_ids(rewrite(text.body, "Make this text shorter."), tokenizer))
+        words = text.body.split()
+
+        def drawn(first: str, words: list[str] = words, random: Random = random) -> tuple[int, ...]:
+            some = " ".join([first, *(w for w in words if random.random() < 0.9)])
+            return tuple(answer_ids(some, tokenizer, ended=True))
+
+        offered, kept = drawn("Here"), drawn("In short:")
+        samples = [drawn(first) for first in ("This", "A", "One")[: CANDIDATES - 2]]
+        kept_aligned, offered_aligned = align(kept, offered)
+        start = len(prompt) - len(invocation) if invocation else 0
+        made.append(
+            Row(
+                offer_id=f"o{len(made)}", document=text.source, prompt=prompt, start=start, kept=kept, offered=offered,
+                weight=1.0, cost=0.5, cost_max=0.5, kept_aligned=kept_aligned, offered_aligned=offered_aligned,
+                candidates=(offered, kept, *samples), tables={"weight": (1 / CANDIDATES,) * CANDIDATES},
+            )
+        )  # fmt: skip
+    return made
+
+
+class EditOrder(Sampler[int]):
+    """Our order of edits, for a data set that holds `each` rows per edit."""
+
+    def __init__(self, ours: GroupedSampler, each: int) -> None:
+        self._ours, self._each = ours, each
+
+    def __len__(self) -> int:
+        return len(self._ours) * self._each
+
+    def __iter__(self) -> Iterator[int]:
+        return (self._each * i + j for i in self._ours for j in range(self._each))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What both sides are given."""
+
+    policy: Policy
+    rows: Sequence[Row]
+    held: Sequence[Row]
+    settings: TrainSettings
+
+    def order(self, feedback: FeedbackType, each: int) -> EditOrder:
+        """The order in which ours takes the edits."""
+        needs, from_start = frozenset(feedback.needs), self.policy.prefixes is not None
+        lengths = [batches.length(r, needs, from_start=from_start) for r in self.rows]
+        return EditOrder(GroupedSampler(lengths, BATCH, self.settings.seed), each)
+
+
+def train_ours(work: Work, name: str) -> tuple[float, float, dict[str, Any]]:
+    """Seconds, held-out loss and the adapter's weights."""
+    feedback, policy = load(name), work.policy
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        started = perf_counter()
+        if policy.prefixes is not None:
+            policy.prefixes.fill([r.prompt[: r.start] for r in work.rows])
+        if Signal.REFERENCE in feedback.needs:
+            policy.reference.fill(batches.texts(work.rows, feedback.needs))
+        trainer = EditTrainer(policy, work.rows, feedback, work.settings, Path(folder))
+        trainer.train()
+        seconds = perf_counter() - started
+        loss = held_out(work, trainer, name)
+        weights = _weights(trainer)
+        trainer.release()
+    return seconds, loss, weights
+
+
+def held_out(work: Work, trainer: EditTrainer, name: str) -> float:
+    """The loss on edits that nobody trained on."""
+    if work.policy.prefixes is not None:
+        work.policy.prefixes.fill([r.prompt[: r.start] for r in work.held])
+    with trainer.model.disable_adapter():
+        work.policy.reference.fill(batches.texts(work.held, load(name).needs))
+    loss = trainer.held_out_loss(work.held)
+    assert loss is not None
+    return loss
+
+
+def _weights(trainer: Any) -> dict[str, Any]:
+    return {n: p.detach().clone() for n, p in trainer.model.named_parameters() if "lora_" in n}
+
+
+def judged(work: Work, name: str, weights: dict[str, Any]) -> float:
+    """The held-out loss of weights that trl trained."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = EditTrainer(work.policy, work.rows, load(name), work.settings, Path(folder))
+        assert not trainer.model.load_state_dict(weights, strict=False).unexpected_keys
+        try:
+            return held_out(work, trainer, name)
+        finally:
+            trainer.release()
+
+
+def train_trl(work: Work, name: str, *, micro: int = BATCH, precompute: bool = True) -> tuple[float, dict[str, Any]]:
+    """Seconds and the adapter's weights; `micro` edits at once, their reference before training or beside it."""
+    feedback, settings = load(name), work.settings
+    each = CANDIDATES if name == "rl" else 1
+    with tempfile.TemporaryDirectory() as folder:
+        like = _arguments(
+            settings, _rate(work.policy, feedback, settings), len(work.rows), BATCH, micro, Path(folder),
+            work.policy.device,
+        )  # fmt: skip
+        shared = {
+            key: getattr(like, key)
+            for key in (
+                "output_dir", "num_train_epochs", "gradient_accumulation_steps", "learning_rate", "lr_scheduler_type",
+                "warmup_steps", "weight_decay", "max_grad_norm", "seed", "use_cpu", "bf16", "gradient_checkpointing",
+                "logging_strategy", "save_strategy", "eval_strategy", "disable_tqdm", "dataloader_pin_memory",
+            )
+        } | {"report_to": [], "per_device_train_batch_size": micro * each, "max_length": None}  # fmt: skip
+        order = work.order(feedback, each)
+        kind, config = (SFTTrainer, SFTConfig) if name in ("sft", "rl") else (DPOTrainer, DPOConfig)
+        own: dict[str, Any] = {"completion_only_loss": True}
+        if kind is DPOTrainer:
+            own = {"precompute_ref_log_probs": precompute, "beta": 0.1}
+            own |= {"precompute_ref_batch_size": BATCH, "loss_type": ["sigmoid"]}
+            if name == "early_ensemble":
+                own |= {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 1.0]}
+
+        class Ordered(kind):  # type: ignore[valid-type, misc]
+            def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+                return dataset  # tokenised already
+
+            def _get_train_sampler(self, *_: Any) -> Any:
+                return order
+
+        data = _sft_rows(work.rows, name) if kind is SFTTrainer else _dpo_rows(work.rows)
+        torch.manual_seed(0)
+        started = perf_counter()
+        trainer = Ordered(
+            model=work.policy.causal_lm,
+            args=config(**shared, **own),
+            train_dataset=Dataset.from_dict(data),
+            processing_class=work.policy.tokenizer,
+            peft_config=lora_config(settings, work.policy.invocation),
+        )
+        trainer.train()
+        seconds = perf_counter() - started
+        weights = _weights(trainer)
+        trainer.model.unload()
+        work.policy.causal_lm.__dict__.pop("forward", None)
+        work.policy.causal_lm.requires_grad_(False)
+    return seconds, weights
+
+
+def _sft_rows(rows: Sequence[Row], name: str) -> dict[str, list[Any]]:
+    pairs = [(r.prompt, a) for r in rows for a in (r.candidates if name == "rl" else (r.kept,))]
+    labels = [[*[-100] * len(p), *a] for p, a in pairs]
+    return {"input_ids": [[*p, *a] for p, a in pairs], "labels": labels}
+
+
+def _dpo_rows(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    return {
+        "prompt": [""] * len(rows),
+        "prompt_ids": [list(r.prompt) for r in rows],
+        "chosen_ids": [list(r.kept) for r in rows],
+        "rejected_ids": [list(r.offered) for r in rows],
+    }
+
+
+def flops(work: Work, name: str) -> float:
+    """Floating-point operations that our steps of one feedback type need, products of matrices only.
+
+    A token in a layer: 2 W forward and 2 W backward to its input, W the weights of its linear layers (their own
+    gradient is not wanted); r (in + out) of each adapter 2 forward, 4 backward; 4 heads * size per token that it sees
+    forward, twice that backward. A predicted token: 2 hidden * vocabulary forward, as much backward.
+    """
+    from learner.training.fast.forest import plant
+
+    config, settings = work.policy.causal_lm.config, work.settings
+    size, heads = config.head_dim, config.num_attention_heads
+    hidden, inner, keys = config.hidden_size, config.intermediate_size, config.num_key_value_heads * size
+    shapes = [(hidden, heads * size), (hidden, keys), (hidden, keys), (heads * size, hidden)]
+    shapes += [(hidden, inner), (hidden, inner), (inner, hidden)]
+    linear = 4 * sum(a * b for a, b in shapes) + 6 * settings.rank * sum(a + b for a, b in shapes)
+    total = 0.0
+    for row in work.rows:
+        forest = plant(batches.texts([row], load(name).needs), after_prefixes=work.policy.prefixes is not None)
+        for s in forest.segments:
+            count = s.end - s.begin
+            before = len(forest.prefixes[s.prefix]) if s.prefix is not None else 0
+            seen = count * (before + sum(e - b for b, e in s.above)) + count * (count + 1) / 2
+            total += config.num_hidden_layers * (count * linear + 12 * heads * size * seen)
+        total += 4 * hidden * config.vocab_size * len(forest.sources)
+    return total * settings.epochs
+
+
+def matmul_peak() -> float:
+    """fp32 operations per second that this machine reaches in a product of 2048 x 2048 matrices."""
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    return 2 * 2048**3 / timed(lambda: a @ b, 9)
+
+
+def sweep(work: Work) -> Iterator[tuple[str, float]]:
+    """trl's own settings for early_ensemble, seconds each: the reference before or beside training, batch or halves."""
+    for precompute in (True, False):
+        for micro in (BATCH, BATCH // 2):
+            when = "reference before" if precompute else "reference beside"
+            seconds, _ = train_trl(work, "early_ensemble", micro=micro, precompute=precompute)
+            yield f"{when}, {micro} at once", seconds
+
+
+def prepared(count: int, epochs: int, form: AdapterForm) -> Work:
+    """SmolLM2 and `count` edits, and a batch that is held out."""
+    home = Path(os.environ.get("REDRAFT_TEST_CACHE") or "build/test-home").absolute()
+    base = setup(None, Paths(home, home / "config.toml", home / "run"), lambda words, share: None)
+    settings = TrainSettings(TYPES, epochs=epochs, batch_size=BATCH, form=form)
+    policy = load_policy(base, settings)
+    found = edits(count + BATCH, policy.tokenizer, policy.invocation)
+    return Work(policy, found[:count], found[count:], settings)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """trl prints its figures, which are not rows."""
+    with quiet.quiet(), contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def rows(count: int = 8, epochs: int = 1, form: AdapterForm = AdapterForm.ALORA) -> Iterator[Line]:
+    """One line per feedback type and the sum. Raises AssertionError where the two sides learn different things."""
+    ours_total = peer_total = operations = 0.0
+    with _silence():
+        work = prepared(count, epochs, form)
+    what = f"{count} edits, {epochs} epochs, {form}"
+    for name in TYPES:
+        with _silence():
+            ours, loss, _ = train_ours(work, name)
+            peer, weights = train_trl(work, name)
+            theirs = judged(work, name, weights)
+        assert abs(loss - theirs) <= CLOSE * abs(theirs), f"{name}: held-out loss {loss}, trl's {theirs}"
+        losses = f"held-out loss {loss:.4f}, trl's {theirs:.4f}"
+        yield Line.of(f"training {name}, {what}; {losses}", ours, peer, LIMIT, "s")
+        ours_total, peer_total, operations = ours_total + ours, peer_total + peer, operations + flops(work, name)
+    peak = matmul_peak()
+    yield Line.of(f"training all four, {what}", ours_total, peer_total, LIMIT, "s")
+    yield Line.of(
+        f"training all four: {operations / 1e12:.2f} TFLOP in our steps, {peak / 1e9:.0f} GFLOP/s at most here",
+        ours_total,
+        operations / peak,
+        None,
+        "s",
+    )
+
+
+def main() -> None:
+    """Print the rows, or with `--sweep` what trl takes by its settings."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--edits", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--plain", action="store_true", help="plain LoRA instead of activated")
+    parser.add_argument("--sweep", action="store_true", help="what trl takes by its settings")
+    arguments = parser.parse_args()
+    form = AdapterForm.LORA if arguments.plain else AdapterForm.ALORA
+    if arguments.sweep:
+        with _silence():
+            found = list(sweep(prepared(arguments.edits, arguments.epochs, form)))
+        for words, seconds in found:
+            print(f"{words}: {seconds:.1f} s")
+        return
+    for line in rows(arguments.edits, arguments.epochs, form):
+        print(json.dumps(asdict(line)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
