@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -182,6 +182,13 @@ class Assistant:
             yield
         finally:
             self._requests.discard(task)
+
+    def after_end(self, act: Callable[[], object]) -> None:
+        """Call `act` now, or once the shutdown that is under way is over."""
+        if self._ending is None or self._ending.done():
+            act()
+        else:
+            self._ending.add_done_callback(lambda _: act())
 
     @property
     def ending(self) -> bool:

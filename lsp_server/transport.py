@@ -48,7 +48,7 @@ def stdio(server: RedraftServer) -> int:
 
     async def run() -> bool:
         reader = StdinAsyncReader(sys.stdin.buffer, reading)
-        return await _until_signalled(serve(server, reader, StdoutWriter(sys.stdout.buffer)))
+        return await _until_signalled(server, serve(server, reader, StdoutWriter(sys.stdout.buffer)))
 
     signalled = asyncio.run(run())
     code = server.exit_code
@@ -77,19 +77,22 @@ def tcp(server: RedraftServer, port: int) -> int:
                 done.set()
 
         async with await asyncio.start_server(connected, "127.0.0.1", port):
-            return await _until_signalled(done.wait())
+            return await _until_signalled(server, done.wait())
 
     asyncio.run(run())
     return server.exit_code
 
 
-async def _until_signalled(work: Any) -> bool:
-    """Run `work`; SIGTERM, SIGINT and SIGHUP (the terminal is gone) cancel it. Whether one of them did."""
+async def _until_signalled(server: RedraftServer, work: Any) -> bool:
+    """Run `work`; SIGTERM, SIGINT and SIGHUP (the terminal is gone) cancel it. Whether one of them did.
+
+    An editor that leaves may send several: what comes while the server puts its things away waits for that.
+    """
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError):  # Windows
         for number in (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
-            loop.add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(number, server.assistant.after_end, task.cancel)
     try:
         await task
     except asyncio.CancelledError:

@@ -53,8 +53,10 @@ SCRIPT = """
     (save-buffer)
     (let ((workspace (car (lsp-workspaces))))
       (with-lsp-workspace workspace
+        (setq lsp-keep-workspace-alive t)
         (kill-buffer)
-        (setq lsp-keep-workspace-alive t)))
+        ;; answered once everything before it is written: Emacs in batch kills the server as it leaves
+        (lsp-request "workspace/executeCommand" (list :command "redraft.status" :arguments []))))
     (princ (concat "\\nSAID " (json-serialize (list :titles (vconcat (mapcar #'lsp:code-action-title actions))
                                                     :put_in put-in)) "\\n"))))
 (dolist (workspace (lsp--session-workspaces (lsp-session))) (lsp-workspace-shutdown workspace))
