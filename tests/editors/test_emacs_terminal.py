@@ -2,12 +2,12 @@
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from editor_client import rows
+from emacs_here import EMACS, MARKS, NOTES, PACKAGE
 from polling import until_async
 
 pytest.importorskip("pyte", reason="no terminal emulator here: pip install pyte")
@@ -18,15 +18,8 @@ from learner.cost import cost_max
 from learner.records import Edit
 
 HERE = Path(__file__).parent
-PACKAGE = HERE.parents[1] / "plugins" / "editors" / "emacs"
-EMACS = os.environ.get("REDRAFT_EMACS") or shutil.which("emacs")
-NOTES = "Sales rose 4 percent in May. Two stores opened in the north, and a third one is being built."
 BEGUN = "The harbour was quiet. Boats lay in the mud and waited for the tide"
-pytestmark = [
-    pytest.mark.editors,
-    pytest.mark.model,
-    pytest.mark.skipif(EMACS is None, reason="no Emacs here: apt-get install emacs-nox elpa-eglot, or REDRAFT_EMACS"),
-]
+pytestmark = [*MARKS, pytest.mark.model]
 INIT = """
 (setq inhibit-startup-screen t ring-bell-function #'ignore frame-background-mode 'light)
 (menu-bar-mode -1)

@@ -3,21 +3,15 @@
 import asyncio
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from editor_client import rows
+from emacs_here import EMACS, MARKS, NOTES
 from polling import until_async
 
-EMACS = os.environ.get("REDRAFT_EMACS") or shutil.which("emacs")
-NOTES = "Sales rose 4 percent in May. Two stores opened in the north, and a third one is being built."
-pytestmark = [
-    pytest.mark.editors,
-    pytest.mark.model,
-    pytest.mark.skipif(EMACS is None, reason="no Emacs here: apt-get install emacs-nox elpa-lsp-mode"),
-]
+pytestmark = [*MARKS, pytest.mark.model]
 SETTINGS = """
 (with-eval-after-load 'lsp-mode
   (add-to-list 'lsp-language-id-configuration '(text-mode . "plaintext"))

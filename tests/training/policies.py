@@ -15,23 +15,26 @@ INVOCATION = (5, 6, 7)
 CPU = torch.device("cpu")
 
 
+TINY = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.2,
+    "pad_token_id": 1,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+"""A configuration of two layers and 64 tokens, of any family like Llama."""
+
+
 def tiny_lm(**changes):
-    """Two layers, 64 tokens, fp32, the same weights each time."""
+    """A random Llama in fp32, with the same weights each time."""
     torch.manual_seed(0)
-    config = {
-        "vocab_size": 64,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 256,
-        "initializer_range": 0.2,
-        "pad_token_id": 1,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    }
-    return LlamaForCausalLM(LlamaConfig(**(config | changes))).eval()
+    return LlamaForCausalLM(LlamaConfig(**(TINY | changes))).eval()
 
 
 def tiny_tokenizer():

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
-from policies import CPU, INVOCATION, policy, randomise, rows, tiny_lm
+from policies import CPU, INVOCATION, TINY, policy, randomise, rows, tiny_lm
 
 from learner.exceptions import ConfigError, TrainingError
 from learner.feedback import Signal
@@ -27,19 +27,6 @@ from plugins.feedback.sft import SFT
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft 0.21
 
-TINY = {
-    "vocab_size": 64,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.2,
-    "pad_token_id": 1,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
 LLAMA3 = {
     "rope_type": "llama3",
     "rope_theta": 10000.0,
