@@ -43,11 +43,23 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of the model: `line` is the current one up to the cursor, `before` it and all above."""
+    """Where the user is: `line` is the current one up to the cursor, `above` what stands above it.
 
-    ask: Ask
+    The prompt is made of it only when the model is to be asked: that looks for secrets in all of it.
+    """
+
+    place: Place
+    above: str
     line: str
-    before: str
+
+    @property
+    def before(self) -> str:
+        """All that stands before the cursor, as a model reads it."""
+        return offers.readable(self.above + self.line)
+
+    def ask(self) -> Ask:
+        """What the model is asked."""
+        return offers.completion(self.place, self.above, self.line)
 
 
 class Inline:
@@ -156,12 +168,12 @@ class Inline:
         line = document.line(position.line)[: position.char]
         above = document.slice(_context_start(position), Position(position.line, 0))
         place = Place(document.uri, document.language, session.workspace, document.version, (*position, *position))
-        return Question(offers.completion(place, above, line), line, offers.readable(above + line))
+        return Question(place, above, line)
 
     async def _ask(self, session: Session, position: Position, question: Question, asked: bool) -> Suggestion | None:
-        assistant, ask, line = self._assistant, question.ask, question.line
+        assistant, ask, line = self._assistant, question.ask(), question.line
         window = assistant.windows.find(ask.place.uri)
-        made = await self._made(question, window, asked)
+        made = await self._made(ask, question.before, window, asked)
         if made is None:
             session.why = "the model had nothing to offer"
             return None
@@ -193,14 +205,14 @@ class Inline:
         self._prepare(window, question, fitting.offered)
         return Suggestion(fitting.id, text, position, end)
 
-    async def _made(self, question: Question, window: Window | None, asked: bool) -> tuple[Decision, Offer] | None:
+    async def _made(self, ask: Ask, before: str, window: Window | None, asked: bool) -> tuple[Decision, Offer] | None:
         """The model's answer: the one of a moment ago where it still holds, else a new one."""
         assistant = self._assistant
-        found = self._known(window, question.before)
+        found = self._known(window, before)
         if window is not None and found is not None:
-            return window.decision, offers.again(found[0], question.ask, found[1])
+            return window.decision, offers.again(found[0], ask, found[1])
         held = window.decision if window else None
-        made = await offers.make(question.ask, assistant.host, assistant.recorder, held=held, asked=asked)
+        made = await offers.make(ask, assistant.host, assistant.recorder, held=held, asked=asked)
         if made is not None:
             assistant.pace.answered(made[1].latency_ms / 1000)
         return made
@@ -229,7 +241,7 @@ class Inline:
 
     def _prepare(self, window: Window, question: Question, offered: str) -> None:
         """Ask what would follow an offer that is being shown, so that it is there once the offer is accepted."""
-        assistant, place = self._assistant, question.ask.place
+        assistant, place = self._assistant, question.place
         if not assistant.settings.inline_completion.prepare or assistant.config.host.url is not None:
             return
         after = question.before + offered

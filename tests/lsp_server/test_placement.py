@@ -5,7 +5,7 @@ from sample_offers import offer
 
 from lsp_server.delta import Position
 from lsp_server.document import Document
-from lsp_server.drafting import placed, shaped
+from lsp_server.placement import placed, shaped
 from lsp_server.session import Session
 from lsp_server.span import Span
 
