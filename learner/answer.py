@@ -10,7 +10,7 @@ from typing import Any, Literal
 import httpx2
 import msgspec
 
-from learner import hostwire
+from learner import hostwire, served_names
 from learner.exceptions import HostProtocolError, HostUnavailableError
 
 MAX_EVENT_BYTES = 1 << 20
@@ -57,6 +57,7 @@ class Answer:
         on_text: Callable[[str], None] | None,
     ) -> None:
         self._where, self._engine, self._body, self._said, self._on_text = where, engine, body, said, on_text
+        self._by_name = engine == "vllm" or served_names.is_served_name(str(body["model"]))
         self._pieces: list[str] = []
         self._logprobs: list[tuple[int | str, float]] = []
         self._finish: Literal["stop", "length"] | None = None
@@ -118,7 +119,7 @@ class Answer:
             wanted = {(entry["id"], entry["scale"]) for entry in asked}
             if {(entry.id, entry.scale) for entry in used.lora} != wanted:
                 raise HostProtocolError(f"{self._where} did not use the adapters that were asked for")
-        if self._engine == "vllm" and chunk.model and chunk.choices and chunk.model != self._body["model"]:
+        if self._by_name and chunk.model and chunk.choices and chunk.model != self._body["model"]:
             raise HostProtocolError(
                 f"{self._where} answered as {chunk.model[:80]!r} instead of {self._body['model']!r}"
             )

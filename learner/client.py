@@ -15,71 +15,42 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Self
 
 import httpx2
 import msgspec
 
-from learner import hostwire
+from learner import endpoint as endpoints
+from learner import host_listing, hostwire
 from learner.answer import MAX_BODY_BYTES, Answer, Generation, Limits, read_capped
+from learner.endpoint import Endpoint, HostInfo
 from learner.exceptions import (
-    ConfigError,
     HostError,
     HostProtocolError,
     HostTimeoutError,
     HostUnavailableError,
     UnknownArmError,
 )
+from learner.host_listing import ZERO_ADAPTER
 from learner.records import Prompt
 
-ZERO_ADAPTER = "zero"
-"""Id of the untrained adapter that makes the base an arm like any other (the folder `zero/`)."""
-
-
 __all__ = ["ZERO_ADAPTER", "Endpoint", "Generation", "HostClient", "HostInfo", "Limits"]
-
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a model host listens: a URL, or a Unix socket; and the key it asks for."""
-
-    url: str | None = None
-    socket: Path | None = None
-    key: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.where!r}, key={'***' if self.key else None})"
-
-    @property
-    def where(self) -> str:
-        """The address in words, without the key."""
-        return str(self.socket) if self.socket is not None else str(self.url)
-
-
-@dataclass(frozen=True, slots=True)
-class HostInfo:
-    """What a host serves: its engine, its base model, and its adapters by version id, each as the engine names it."""
-
-    engine: Literal["llama.cpp", "vllm", "openai"]
-    model: str
-    adapters: Mapping[str, int | str]
 
 
 class HostClient:
     """Talks to one model host.
 
+    `ours` are our published adapters, version ids by served name (`served_names`): they are known by their
+    version ids then, and published adapters of others are left alone.
+
     Raises ConfigError for a plain-http URL that is not this machine when a key would be sent.
     """
 
-    def __init__(self, endpoint: Endpoint, limits: Limits | None = None) -> None:
-        _check_endpoint(endpoint)
+    def __init__(self, endpoint: Endpoint, limits: Limits | None = None, ours: Mapping[str, str] | None = None) -> None:
+        endpoints.check(endpoint)
         self.endpoint = endpoint
+        self._ours = ours or {}
         self.limits = limits or Limits()
         self._info: HostInfo | None = None
         self._adapters: tuple[hostwire.Adapter, ...] = ()
@@ -118,22 +89,15 @@ class HostClient:
         Raises HostUnavailableError, HostTimeoutError, or HostProtocolError where it does not
         answer as a host, or has an adapter that its chat template would never activate.
         """
-        models = await self._get("/v1/models", hostwire.Models)
-        if not models.data:
+        models = (await self._get("/v1/models", hostwire.Models)).data
+        if not models:
             raise HostProtocolError(f"{self.endpoint.where} serves no model: start it with one")
-        adapters = await self._llama_adapters()
+        kind = host_listing.kind_of(self.endpoint, models)
+        adapters = await self._llama_adapters() if kind in (None, "llama.cpp") else None
         if adapters is not None:
             await self._check_activation(adapters)
             self._adapters = adapters
-            names: dict[str, int | str] = {hostwire.adapter_id(a.path): a.id for a in adapters}
-            if len(names) != len(adapters):
-                raise HostProtocolError(f"{self.endpoint.where} has two adapters of the same name; rename their files")
-            self._info = HostInfo("llama.cpp", models.data[0].id, names)
-        elif models.data[0].owned_by == "vllm":
-            base = next((m for m in models.data if m.parent is None), models.data[0])
-            self._info = HostInfo("vllm", base.id, {m.id: m.id for m in models.data if m.id != base.id})
-        else:
-            self._info = HostInfo("openai", models.data[0].id, {})
+        self._info = host_listing.describe(self.endpoint, models, adapters, self._ours)
         return self._info
 
     async def generate(
@@ -183,7 +147,7 @@ class HostClient:
             self._errors(),
             self._http.stream("POST", "/v1/chat/completions", content=content, headers=kind) as response,
         ):
-            await self._check_status(response)
+            await self._check_answers(response, info, adapter)
             await answer.read(response, self.limits)
         return answer.generation(adapter, (time.perf_counter() - started) * 1000)
 
@@ -214,7 +178,41 @@ class HostClient:
         wanted = ZERO_ADAPTER if adapter is None else adapter
         if adapter is not None and prompt.prefill:
             await self._check_prefill(info, adapter, prompt.prefill)
-        return [{"id": int(name), "scale": float(key == wanted)} for key, name in info.adapters.items()]
+        chosen = info.adapters.get(wanted)
+        return [{"id": a.id, "scale": float(a.id == chosen)} for a in self._adapters]
+
+    async def _check_answers(self, response: httpx2.Response, info: HostInfo, adapter: str | None) -> None:
+        """As `_check_status`; a model that is gone is an adapter that was unloaded, or a base of another name."""
+        try:
+            await self._check_status(response)
+        except _NoModelError as error:
+            self._info = None
+            if adapter is None:
+                raise HostUnavailableError(
+                    f"{self.endpoint.where} no longer serves {info.model!r}: ask again"
+                ) from error
+            raise UnknownArmError(f"{self.endpoint.where} no longer has {adapter}: {error}") from error
+
+    async def load_adapter(self, name: str, path: str) -> None:
+        """Have a running vLLM load the plain LoRA in the folder `path`, as that machine sees it, under `name`.
+
+        Sends `POST /v1/load_lora_adapter` with `{lora_name, lora_path}` (vLLM, "Dynamically serving LoRA
+        Adapters"). Raises HostProtocolError, saying what to do, where the server does not load adapters while it
+        runs or cannot load this one, and HostError as `connect` does.
+        """
+        async with (
+            self._errors(),
+            self._http.stream("POST", "/v1/load_lora_adapter", json={"lora_name": name, "lora_path": path}) as response,
+        ):
+            try:
+                await self._check_status(response)
+            except _NoModelError as error:
+                raise HostProtocolError(f"{self.endpoint.where} finds no adapter in {path}: {error}") from error
+            except _NotFoundError as error:
+                raise HostProtocolError(
+                    f"{self.endpoint.where} loads no adapters while it runs: start it with --enable-lora and "
+                    "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or publish to a folder and start it with --lora-modules"
+                ) from error
 
     async def _check_prefill(self, info: HostInfo, adapter: str, prefill: str) -> None:
         """An activated LoRA is silently off where its invocation tokens melt into the prefill's first token."""
@@ -273,11 +271,14 @@ class HostClient:
         if code == 200:
             return
         where = f"{self.endpoint.where}{response.request.url.path}"
-        if code in (404, 405):
-            raise _NotFoundError(f"{where} does not exist there (HTTP {code}): is it a model host?")
         if 300 <= code < 400:
             raise HostProtocolError(f"{where} redirects, which is not followed: set host.url to where it really is")
-        text = self._said(await read_capped(response, 64 << 10, where))
+        raw = await read_capped(response, 64 << 10, where)
+        text = self._said(raw)
+        if hostwire.lacks_model(code, raw):
+            raise _NoModelError(text)
+        if code in (404, 405):
+            raise _NotFoundError(f"{where} does not exist there (HTTP {code}): is it a model host?")
         if code in (401, 403):
             raise HostUnavailableError(f"{where} refused the key (HTTP {code}): set host.apiKey to the host's key")
         if code in (429, 502, 503, 504):
@@ -310,15 +311,5 @@ class _NotFoundError(HostProtocolError):
     """The host has no such address."""
 
 
-def _check_endpoint(endpoint: Endpoint) -> None:
-    if (endpoint.url is None) == (endpoint.socket is None):
-        raise ConfigError("a model host has either a URL or a socket")
-    if endpoint.url is None:
-        return
-    parts = urlsplit(endpoint.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"host.url {endpoint.url!r} is no http(s) address")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError("host.url must be an address only: put the key in host.apiKey")
-    if endpoint.key and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ConfigError(f"host.url {endpoint.url!r} would send the key in the clear: use https")
+class _NoModelError(HostProtocolError):
+    """The host has no such model, or no such adapter."""

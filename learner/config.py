@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
+from learner.endpoint import EngineKind
 from learner.exceptions import ConfigError
 
 SOCKET_PATH_LIMIT = 100
@@ -64,6 +65,10 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
 
     url: str | None = None
     api_key: str | None = None
+    kind: EngineKind | None = None
+    """Which server it is; by default it is asked. For a gateway that does not pass on what its server says."""
+    model: str | None = None
+    """The base's served name where the server has several models; by default the first that is no adapter."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -167,10 +167,37 @@ def request_body(
     if engine == "llama.cpp":
         body |= {"cache_prompt": True, "top_k": 0, "min_p": 0.0, "verbose": True}
     elif engine == "vllm":
+        # what is left out, vLLM takes from the model's generation_config.json, whose penalties change greedy answers
         body |= {"top_k": -1, "min_p": 0.0}
+        body |= {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
         if prompt.prefill:
             body |= {"continue_final_message": True, "add_generation_prompt": False}
     return body
+
+
+class ErrorBody(msgspec.Struct):
+    """vLLM's error: `{"error": {...}}` since 0.10, the inner object alone before."""
+
+    message: str = ""
+    type: str | None = None
+    error: Any = None
+
+
+def lacks_model(code: int, raw: bytes) -> bool:
+    """Whether an error says that the host has no such model or adapter (vLLM: 404 with the type NotFoundError).
+
+    An address that does not exist is a 404 as well, but says `{"detail": "Not Found"}`. A 400 comes where vLLM
+    found an adapter by itself and could not load it.
+    """
+    try:
+        body = msgspec.json.decode(raw, type=ErrorBody)
+        if body.error is not None:
+            body = msgspec.convert(body.error, ErrorBody)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return False
+    if code == 404:
+        return body.type == "NotFoundError" or "does not exist" in body.message
+    return code == 400 and "was found but could not be loaded" in body.message
 
 
 def error_text(raw: bytes, key: str | None) -> str:

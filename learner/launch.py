@@ -115,7 +115,8 @@ async def ensure_host(
     while after a failure without trying), HostTimeoutError when it is not ready in `seconds`.
     """
     if config.host.url is not None:
-        return Endpoint(config.host.url, None, config.host.api_key)
+        there = config.host
+        return Endpoint(there.url, None, there.api_key, there.kind, there.model)
     before = published(paths)
     endpoint, health = await _find(paths)
     if endpoint is not None:

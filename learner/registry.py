@@ -15,6 +15,7 @@ from typing import Any
 from learner.bandit import Arm
 from learner.exceptions import AdapterError
 from learner.records import BASE_ARM, AdapterForm, AdapterState, AdapterVersion, Run, now
+from learner.served_names import served_name
 from learner.sqlite import Database
 from learner.store import Store, insert
 
@@ -144,6 +145,11 @@ def _prior(figures: Mapping[str, Any]) -> float | None:
     """What the held-out figures say of an arm's cost; None where the likelihood spoke against the proxy cost."""
     own, base = figures.get("proxy_cost"), figures.get("base_proxy_cost")
     return None if own is None or (base is not None and own > base) else float(own)
+
+
+def served_names(store: Store, base_fingerprint: str) -> dict[str, str]:
+    """Version ids of the live adapters of this base, by the name each is published under."""
+    return {served_name(a): a.id for a in adapters(store, base_fingerprint=base_fingerprint) if a.state in LIVE}
 
 
 def live_files(store: Store, base_fingerprint: str) -> dict[str, Path]:

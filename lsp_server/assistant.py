@@ -110,6 +110,7 @@ class Assistant:
             self.config = msgspec.structs.replace(self.config, host=self.settings.host)
         self.host = Host(self.paths, self.config)
         self.host.changed = self.announce
+        self.host.tell = self.say
         self.recorder = Recorder(self.paths, self.settings.bandit or self.config.bandit, say=self.say)
 
     async def initialized(self) -> None:

@@ -1,5 +1,8 @@
 """The server's side of the model host: found or started on demand, asked, and asked again once.
 
+A host by URL loads and loses adapters on its own clock, so it is asked every few seconds, when there is a
+request, which of ours it has. The bandit draws among those; what the host lacks is said once.
+
 The host may die, hang or be restarted (a promoted adapter) at any time. A request that fails
 before its first character is tried once more on a fresh connection; after that the error is the
 answer, and requests that nobody asked for wait for a back-off, so that a broken host costs
@@ -10,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from learner import launch, model_files
+from learner import launch, model_files, registry
 from learner.client import Endpoint, Generation, HostClient, HostInfo, Limits
 from learner.config import Config, Paths
 from learner.exceptions import (
@@ -26,7 +30,11 @@ from learner.exceptions import (
     UnknownArmError,
 )
 from learner.records import Prompt
+from learner.store import Store
 
+logger = logging.getLogger(__name__)
+LOOK_AGAIN_SECONDS = 10.0
+"""After how long a host by URL is asked again what it serves."""
 FIRST_BACKOFF = 2.0
 LONGEST_BACKOFF = 60.0
 
@@ -37,6 +45,7 @@ class Connection:
 
     client: HostClient
     info: HostInfo
+    made_at: float
     users: int = 0
     given_up: bool = False
 
@@ -49,10 +58,18 @@ class Connection:
 class Host:
     """The connection to the model host, shared by all requests of this server."""
 
-    def __init__(self, paths: Paths, config: Config, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        config: Config,
+        limits: Limits | None = None,
+        *,
+        look_again: float = LOOK_AGAIN_SECONDS,
+    ) -> None:
         self._paths = paths
         self._config = config
         self._limits = limits
+        self._look_again = look_again
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection] | None = None
         self._backoff = 0.0
@@ -62,6 +79,10 @@ class Host:
         """Answers that somebody waits for."""
         self.changed: Callable[[], None] = lambda: None
         """Called whenever `busy` or `last_error` did."""
+        self.lacking: tuple[str, ...] = ()
+        """Live adapters that the host by URL does not serve, by version id: the others answer in their place."""
+        self.tell: Callable[[str], None] = lambda words: None
+        """Called with a sentence for the user, when `lacking` gained something."""
         self._ahead: set[asyncio.Task[Any]] = set()
 
     @property
@@ -98,7 +119,7 @@ class Host:
         held = self._connection
         if held is not None and current is not None and current.socket != held.endpoint.socket:
             await self._give_up(held)
-        if self._connection is not None:
+        if self._connection is not None and not self._old(self._connection):
             return self._connection
         wait = self._not_before - time.monotonic()
         if wait > 0 and not asked and self.last_error is not None:
@@ -109,22 +130,57 @@ class Host:
             self._connecting.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._connecting)
 
+    def _old(self, connection: Connection) -> bool:
+        """Whether a host by URL may have loaded or unloaded adapters since it was asked."""
+        return self._config.host.url is not None and time.monotonic() - connection.made_at >= self._look_again
+
     async def _connect(self) -> Connection:
+        older = self._connection
         try:
             if self._config.host.url is None:
                 model_files.current(self._paths, self._config)  # says what is missing before a process is started
-            client = HostClient(await launch.ensure_host(self._paths, self._config), self._limits)
+            ours = await asyncio.to_thread(self._published) if self._config.host.url is not None else {}
+            client = HostClient(await launch.ensure_host(self._paths, self._config), self._limits, ours)
             try:
                 info = await client.connect()
             except BaseException:
                 await client.aclose()
                 raise
         except RedraftError as error:
+            if older is not None:
+                await self._give_up(older)
             self._note(error)
             raise
         self._backoff, self._not_before, self.last_error = 0.0, 0.0, None
-        self._connection = Connection(client, info)
+        self._connection = Connection(client, info, time.monotonic())
+        if older is not None:
+            await self._give_up(older)
+        self._compare(ours, info)
         return self._connection
+
+    def _published(self) -> dict[str, str]:
+        """Our live adapters, version ids by served name; none where the store cannot be read now."""
+        if not self._paths.database.exists():
+            return {}
+        try:
+            base = model_files.current(self._paths, self._config)
+            with Store.open(self._paths.database, read_only=True) as store:
+                return registry.served_names(store, base.fingerprint)
+        except RedraftError as error:
+            logger.warning("which adapters are published cannot be told: %s", error)
+            return {}
+
+    def _compare(self, ours: Mapping[str, str], info: HostInfo) -> None:
+        """Note which of our live adapters the host lacks, and say so when there are more than before."""
+        lacking = tuple(sorted(version for version in ours.values() if version not in info.adapters))
+        gained, self.lacking = set(lacking) - set(self.lacking), lacking
+        if gained:
+            words = (
+                f"The model host {self._config.host.url} does not have {', '.join(lacking)}: what it has answers in "
+                "their place, and is recorded as what it is. `learner adapters publish` makes them ready for it."
+            )
+            logger.warning("%s", words)
+            self.tell(words)
 
     def _note(self, error: RedraftError) -> None:
         self.last_error = error

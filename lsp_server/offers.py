@@ -118,7 +118,14 @@ async def _answer(
     asked: bool,
     ahead: bool,
 ) -> tuple[Decision, Generation]:
-    """The answer under the arm that was chosen. An arm that the host lost just now is chosen anew, without it."""
+    """The answer under the arm that was chosen, and the decision that it is an answer of.
+
+    Only arms that the host has are drawn from, and the propensity is that of the draw among them: what could not
+    answer is no part of the choice. Where the host lost the arm since it was asked what it has, the draw is void:
+    nothing of it is recorded, and another is made among the rest, logged with its own probability (1 where only
+    the base is left). Then each arm of the rest answers with its logged probability times the same factor,
+    1 + p(lost), so that self-normalised estimates compare them as they should.
+    """
     decision, lost = held, set[str]()
     while True:
         info = await host.refresh(asked=asked)

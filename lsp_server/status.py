@@ -48,6 +48,8 @@ async def status(assistant: Assistant, workspace: str | None = None) -> dict[str
         words.append("Edits are not recorded: nobody agreed to it here (`redraft.consent`, or `learner consent yes`).")
     if info is not None:
         words.append(f"The model host serves {host.model_name} as {', '.join(arms)}.")
+        if host.lacking:
+            words.append(f"It does not have {', '.join(host.lacking)}: what it has answers in their place.")
     elif error is not None:
         words.append(f"The model host cannot be reached: {error}.")
     else:
@@ -67,6 +69,7 @@ async def status(assistant: Assistant, workspace: str | None = None) -> dict[str
         "host": assistant.config.host.url,
         "model": host.model_name,
         "arms": arms,
+        "lacking": list(host.lacking),
         "open": count,
         "text": " ".join(words),
     }
