@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
@@ -14,6 +14,9 @@ from learner import config, feedback, screen
 from learner.commands.frame import Command, friendly, json_option
 from learner.exceptions import RedraftError, TrainingError
 from learner.progress import Work
+
+if TYPE_CHECKING:
+    from learner.training.processes import World
 
 DEMO_BEFORE, DEMO_AFTER = 46, 75
 
@@ -71,12 +74,35 @@ def train(
     if base is not None:
         settings = msgspec.structs.replace(settings, base=base)
     chosen = names or tuple(n for n in settings.feedback if n not in settings.disabled_plugins)
-    report = run_training(
-        chosen, settings, epochs=epochs, learning_rate=learning_rate, trainer=trainer, dry_run=dry_run
-    )
+    need_training()
+    from learner.training import processes
+
+    if dry_run and processes.follows():
+        return
+    try:
+        with processes.joined(meet=not dry_run) as world:
+            if not world.leads:
+                train_along(settings, world)
+                return
+            report = run_training(
+                chosen, settings, epochs=epochs, learning_rate=learning_rate, trainer=trainer, dry_run=dry_run,
+                world=world,
+            )  # fmt: skip
+    except (processes.PeerError, processes.ProcessLostError) as error:
+        if processes.follows():  # the first process says it
+            raise SystemExit(error.exit_code) from error
+        raise
     screen.training(report, as_json)
     if any(a["error"] for a in report["adapters"]):
         raise SystemExit(1)
+
+
+def train_along(settings: config.Config, world: World) -> None:
+    """What `learner train` does in a process that is not the first of several: nothing is written, nothing said."""
+    from learner import model_files
+    from learner.training import run
+
+    run.train_along(model_files.current(config.paths(), settings), world)
 
 
 def run_training(
@@ -87,6 +113,7 @@ def run_training(
     learning_rate: float | None = None,
     trainer: str = "trl",
     dry_run: bool = False,
+    world: World | None = None,
 ) -> dict[str, Any]:
     """What `learner train` does; its report as plain values. Raises RedraftError, saying what to do."""
     need_training()
@@ -96,6 +123,7 @@ def run_training(
             raise RedraftError(f"no feedback type {name!r} is installed; there are: {', '.join(sorted(there))}")
     from learner import model_files
     from learner.store import Store
+    from learner.training.processes import ALONE
     from learner.training.run import train as run
     from learner.training.settings import TrainSettings
 
@@ -118,6 +146,7 @@ def run_training(
             dry_run=dry_run,
             paths=paths,
             config=settings,
+            world=world or ALONE,
         )
     body: dict[str, Any] = json.loads(json.dumps(report.to_json()))
     return body

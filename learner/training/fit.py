@@ -13,7 +13,9 @@ from learner.models import Progress
 from learner.training import batches
 from learner.training.base import FrozenBase
 from learner.training.dataset import Row, Tokenised, with_prepared
+from learner.training.processes import ALONE, World
 from learner.training.settings import TrainSettings
+from learner.training.sharding import fill_reference
 from learner.training.trainer import EditTrainer, Policy
 
 SHORTEST_ANSWER = 64
@@ -32,21 +34,23 @@ class Samples:
 def fitting(
     policy: Policy,
     feedback: FeedbackType,
-    data: Tokenised,
+    data: Tokenised | None,
     settings: TrainSettings,
     folder: Path,
     samples: Samples,
     *,
     held: Sequence[Row] = (),
     tell: Progress,
+    world: World = ALONE,
 ) -> Iterator[tuple[EditTrainer, Tokenised]]:
     """A trainer of `feedback` on `data`, ready to train, and the rows with their candidates.
 
     What all feedback types share is computed first: the prompts under the base, and the reference, for
-    `held` rows too. The adapter is taken off the base at the end. Raises NothingToLearnError without a row
-    that has a text to learn from.
+    `held` rows too. The adapter is taken off the base at the end. Processes of `world` that are not its first
+    give no `data`: they get the first's. Raises NothingToLearnError without a row that has a text to learn from.
     """
-    data = _prepared(policy, feedback, data, settings, samples, tell)
+    made = None if data is None else _prepared(policy, feedback, data, settings, samples, tell)
+    data, held = world.share(None if made is None else (made, held))
     rows = [r for r in data.rows if batches.answers(r, feedback.needs)]
     if not rows:
         raise NothingToLearnError(f"{feedback.name}: no row has a text that it learns from")
@@ -54,8 +58,9 @@ def fitting(
         policy.prefixes.fill([r.prompt[: r.start] for r in [*rows, *held]])
     if Signal.REFERENCE in feedback.needs:
         steps = _steps(tell, "Reading the edits with the base")
-        policy.reference.fill(batches.texts([*rows, *held], feedback.needs), steps)
-    trainer = EditTrainer(policy, rows, feedback, settings, folder, _steps(tell, f"Training {feedback.name}"))
+        fill_reference(world, policy.reference, batches.texts([*rows, *held], feedback.needs), steps)
+    steps = _steps(tell, f"Training {feedback.name}")
+    trainer = EditTrainer(policy, rows, feedback, settings, folder, steps, world)
     try:
         yield trainer, data
     finally:

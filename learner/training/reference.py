@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,6 +45,10 @@ class Reference:
                 if done is not None:
                     done(total - len(missing), total)
         self._lm.train(self_before)
+
+    def take(self, known: Mapping[Text, Tensor]) -> None:
+        """Know what another process has computed."""
+        self._known.update(known)
 
     def clear(self) -> None:
         """Drop what is known."""

@@ -25,6 +25,7 @@ from learner.models import BaseModel, Progress
 from learner.records import AdapterForm, Edit, Run, new_id, now
 from learner.store import Store
 from learner.training.leftovers import WORK_PREFIX, sweep
+from learner.training.processes import ALONE, World
 from learner.training.quiet import quiet
 from learner.training.report import AdapterReport, TrainReport
 from learner.training.settings import TrainSettings
@@ -53,12 +54,13 @@ def train(
     dry_run: bool = False,
     paths: Paths | None = None,
     config: Config | None = None,
+    world: World = ALONE,
 ) -> TrainReport:
     """Train, publish, measure and judge one adapter per feedback type.
 
     A feedback type that fails is reported and does not stop the others. `dry_run` only says what
     would be trained on, and writes nothing. An interrupt (Ctrl-C, SIGTERM) is recorded and raised
-    again as KeyboardInterrupt; nothing half-written stays.
+    again as KeyboardInterrupt; nothing half-written stays. Others of `world` call `train_along`.
 
     Raises NothingToLearnError where no edit teaches any of the feedback types, ModelError for a
     base that cannot be trained, AdapterError for settings that cannot be served, TrainingError
@@ -84,8 +86,17 @@ def train(
         run = Run(new_id(), now(), None, "running", base.fingerprint, settings.to_json(), {})
         registry.start_run(store, run)
         with tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=paths.adapters) as work:
-            session = Session(store, base, settings, plan, run, paths, config, Path(work), progress)
+            session = Session(store, base, settings, plan, run, paths, config, Path(work), progress, world)
             return _recorded(store, run, session)
+
+
+def train_along(base: BaseModel, world: World) -> None:
+    """The part of a process that is not the first: it needs the base, and no store. Raises as `follow` does."""
+    _check_base(base)
+    with _terminable(), quiet():
+        from learner.training.follower import follow
+
+        follow(base, world)
 
 
 def _recorded(store: Store, run: Run, session: Session) -> TrainReport:

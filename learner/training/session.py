@@ -22,8 +22,10 @@ from learner.training import batches
 from learner.training.dataset import Row, Tokenised, tokenise
 from learner.training.evaluate import Figures, Likelihood, interval, judge, measure, second_moment
 from learner.training.fit import SHORTEST_ANSWER, Samples, fitting
+from learner.training.follower import Beginning
 from learner.training.logprobs import Text
 from learner.training.policy import load_policy
+from learner.training.processes import ALONE, World
 from learner.training.publish import publish
 from learner.training.report import AdapterReport, TrainReport
 from learner.training.settings import TrainSettings
@@ -47,10 +49,12 @@ class Session:
         config: Config,
         work: Path,
         progress: Progress,
+        world: World = ALONE,
     ) -> None:
         self._store, self._base, self._settings, self._plan = store, base, settings, plan
         self._run, self._paths, self._config, self._work, self._progress = run, paths, config, work, progress
         self._reports = {name: AdapterReport(name, error=plan.failed.get(name)) for name in settings.feedback}
+        self._world = world
         self._versions: dict[str, AdapterVersion] = {}
         self._likely: list[Row] = []
         self._kept_losses: dict[str | None, list[float]] = {}
@@ -63,15 +67,22 @@ class Session:
         self._measure()
 
     def _train_all(self) -> None:
+        self._world.share(Beginning(self._settings, self._base.fingerprint))
         self._progress("Loading the base model", None)
         policy = load_policy(self._base, self._settings)
         data = self._rows(policy)
         self._base_losses(policy)
         for number, (name, rows) in enumerate(data.items(), 1):
             try:
-                self._train_one(policy, name, rows, f"({number} of {len(data)})")
+                with self._world.together():
+                    self._world.share(name)
+                    self._train_one(policy, name, rows, f"({number} of {len(data)})")
             except Exception as error:  # a plugin may raise anything; the others go on
+                if self._world.lost:
+                    raise
                 self._update(name, error=_words(error))
+        self._world.share("")
+        self._world.part()
 
     def _base_losses(self, policy: Policy) -> None:
         """How likely the held-out kept texts are under the base; the same rows are asked of every adapter."""
@@ -115,6 +126,7 @@ class Session:
             samples,
             held=held,
             tell=lambda words, share: self._progress(f"{words} {which}", share),
+            world=self._world,
         ) as (trainer, data):
             self._update(name, rows=len(trainer.rows), left_out=data.left_out)
             trainer.train()

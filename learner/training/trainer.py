@@ -29,9 +29,11 @@ from learner.training.dataset import Row
 from learner.training.fast.llama import answer_logprobs
 from learner.training.logprobs import Text, answer_head, token_logprobs
 from learner.training.prefixes import Prefixes
+from learner.training.processes import ALONE, World
 from learner.training.reference import Reference
 from learner.training.sampler import GroupedSampler
 from learner.training.settings import TrainSettings, batch_size, learning_rate
+from learner.training.sharding import shared_scores
 
 STEP_TOKENS = 1536
 """Most tokens with gradient in memory at once (nearly 2 MB each for SmolLM2); longer batches are split."""
@@ -87,7 +89,9 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         settings: TrainSettings,
         folder: Path,
         steps: Steps | None = None,
+        world: World = ALONE,
     ) -> None:
+        self.world = world
         self.rows = list(rows)
         self.feedback = feedback
         self.policy = policy
@@ -101,6 +105,9 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         per_row = max(len(batches.answers(r, self._needs)) for r in self.rows)
         micro = min(self._batch_size, max(1, STEP_TOKENS // (max(self._lengths) * per_row)))
         micro = max(n for n in range(1, micro + 1) if self._batch_size % n == 0)
+        self._micro, self._share = micro, 1.0
+        # several processes take as many micro-batches at once, each a loss of its own
+        at_once = max(n for n in range(1, world.size + 1) if self._batch_size // micro % n == 0)
         # with shared prompts every token that runs is the adapter's, so a plain LoRA computes the
         # same without masking; the folder's settings say what it is
         config = lora_config(settings, policy.invocation if self._activated else ())
@@ -111,7 +118,7 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
                 _rate(policy, feedback, settings),
                 len(self.rows),
                 self._batch_size,
-                micro,
+                micro * at_once,
                 folder,
                 policy.device,
             ),
@@ -123,7 +130,8 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)
         if steps is not None:
             self.add_callback(_StepsCallback(steps))
-        # several processes exchange gradients in hooks of the model's own forward
+        world.same_start(self.model.parameters())
+        # processes that are not of `world` exchange gradients in hooks of the model's own forward
         self._fast = policy.fast and not self._activated and self.accelerator.num_processes == 1
         if policy.prefixes is not None:
             policy.prefixes.off = self.model.disable_adapter
@@ -144,12 +152,26 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         """Not counted."""
         return 0
 
-    def edit_batch(self, model: Any, rows: Sequence[Row]) -> Any:
-        """What the loss sees of these rows under `model`."""
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> Any:
+        """The calls of one step; notes what a micro-batch counts in them, where a call holds several."""
+        samples, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._share = len(samples) / max(1, sum(math.ceil(len(s["row"]) / self._micro) for s in samples))
+        return samples, items
 
-        def score(texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
+    def training_step(self, *arguments: Any, **options: Any) -> Tensor:
+        """One call's loss and gradients; at the last of a step, those of all processes."""
+        loss: Tensor = super().training_step(*arguments, **options)
+        if self.accelerator.sync_gradients:
+            self.world.sum_gradients(self.model.parameters())
+        return loss
+
+    def edit_batch(self, model: Any, rows: Sequence[Row], score: batches.Score | None = None) -> Any:
+        """What the loss sees of these rows under `model`; `score` where they are scored already."""
+
+        def own(texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
             return self._score(model, texts)
 
+        score = score or own
         reference = self.policy.reference.get if Signal.REFERENCE in self._needs else None
         return batches.edit_batch(rows, self._needs, score, reference, self.args.device)
 
@@ -164,17 +186,33 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
 
     def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
         rows = [self.rows[i] for i in inputs["row"].tolist()]
+        loss = torch.zeros((), device=self.args.device)
         with answer_head(self.accelerator.unwrap_model(self.model).get_base_model()):
-            loss, _ = self.feedback.loss(self.edit_batch(model, rows))
-        check_loss(loss, self.feedback.name)
-        self.losses.append(loss.item())
+            score = self._scored_together(model, rows)
+            for begin in range(0, len(rows), self._micro):
+                part, _ = self.feedback.loss(self.edit_batch(model, rows[begin : begin + self._micro], score))
+                check_loss(part, self.feedback.name)
+                self.losses.append(part.item())
+                loss = loss + self._share * part
+        if score is not None and not loss.requires_grad:  # no text of this call was for this process
+            loss = loss + 0.0 * next(p for p in self.model.parameters() if p.requires_grad).sum()
         return (loss, {}) if return_outputs else loss
+
+    def _scored_together(self, model: Any, rows: Sequence[Row]) -> batches.Score | None:
+        """These rows' texts, scored by all processes; None for one that is alone."""
+        texts = [] if self.world.alone else batches.texts(rows, self._needs)
+        if not texts:
+            return None
+        before = self.tokens + sum(len(t.answer) for t in texts)
+        score = shared_scores(self.world, texts, lambda own: self._score(model, own), self.args.device)
+        self.tokens = before
+        return score
 
     def held_out_loss(self, rows: Sequence[Row]) -> float | None:
         """Mean loss over rows that were not trained on; None without any."""
         if not rows:
             return None
-        size, total = self.args.per_device_train_batch_size, 0.0
+        size, total = self._micro, 0.0
         model = self.accelerator.unwrap_model(self.model)
         model.eval()
         with torch.no_grad(), answer_head(model.get_base_model()):
