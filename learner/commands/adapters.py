@@ -1,4 +1,4 @@
-"""`learner adapters`: list, show, promote and retire adapters."""
+"""`learner adapters`: list, show, promote, retire and publish adapters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import rich_click as click
 
 from learner import config, screen
 from learner.commands.frame import Group, friendly, json_option
+from learner.commands.publishing import publish
 from learner.exceptions import AdapterError, RedraftError
 from learner.records import AdapterState
 
@@ -27,7 +28,7 @@ def _ids(context: click.Context, parameter: click.Parameter, typed: str) -> list
 @click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def adapters(context: click.Context) -> None:
-    """List, show, promote and retire adapters.
+    """List, show, promote, retire and publish adapters.
 
     \b
     Examples:
@@ -36,6 +37,9 @@ def adapters(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         context.invoke(adapters_list)
+
+
+adapters.add_command(publish)
 
 
 @adapters.command("list")

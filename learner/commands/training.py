@@ -44,6 +44,11 @@ def need_training() -> None:
     show_default=True,
     help="Through transformers and peft, or by our own pass for Llama and its kin: where possible, or always.",
 )
+@click.option(
+    "--form",
+    type=click.Choice(["alora", "lora"]),
+    help="Acting from the end of the prompt on (the default where the base allows it), or on all of it: for vLLM.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be trained on; write nothing.")
 @json_option
 @friendly
@@ -53,6 +58,7 @@ def train(
     epochs: int | None,
     learning_rate: float | None,
     trainer: str,
+    form: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -85,8 +91,8 @@ def train(
                 train_along(settings, world)
                 return
             report = run_training(
-                chosen, settings, epochs=epochs, learning_rate=learning_rate, trainer=trainer, dry_run=dry_run,
-                world=world,
+                chosen, settings, epochs=epochs, learning_rate=learning_rate, trainer=trainer, form=form,
+                dry_run=dry_run, world=world,
             )  # fmt: skip
     except (processes.PeerError, processes.ProcessLostError) as error:
         if processes.follows():  # the first process says it
@@ -112,6 +118,7 @@ def run_training(
     epochs: int | None = None,
     learning_rate: float | None = None,
     trainer: str = "trl",
+    form: str | None = None,
     dry_run: bool = False,
     world: World | None = None,
 ) -> dict[str, Any]:
@@ -122,6 +129,7 @@ def run_training(
         if name not in there:
             raise RedraftError(f"no feedback type {name!r} is installed; there are: {', '.join(sorted(there))}")
     from learner import model_files
+    from learner.records import AdapterForm
     from learner.store import Store
     from learner.training.processes import ALONE
     from learner.training.run import train as run
@@ -137,6 +145,8 @@ def run_training(
     dials: dict[str, Any] = {"learning_rate": learning_rate, "trainer": trainer}
     if epochs is not None:
         dials["epochs"] = epochs
+    if form is not None:
+        dials["form"] = AdapterForm(form)
     with Store.open(paths.database) as store, Work("Training") as work:
         report = run(
             store,
