@@ -7,20 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from learner import registry
 from learner.bandit import Context, key
 from learner.config import Config, HostConfig, Paths
 from learner.exceptions import HostUnavailableError
-from learner.model_files import LAYOUT, Record, write_record
 from learner.records import (
-    AdapterForm,
-    AdapterState,
-    AdapterVersion,
     Decision,
     Edit,
     Offer,
     Outcome,
-    Run,
     SettledBy,
     Settlement,
     now,
@@ -32,31 +26,10 @@ from lsp_server.offers import Place
 from lsp_server.recorder import Recorder
 
 sys.path.append(str(Path(__file__).parents[1] / "learner"))
+from remote_home import FINGERPRINT, NAME, set_up
 from vllm_stub import BASE, VLLM, vllm
 
-FINGERPRINT = "f" * 64
-NAME = "redraft-sft-1-abcdabcd"
 ASK = offers.draft(Place("file:///w/a.md", "markdown", "w", 1, (0, 0, 0, 5)), "Notes", "summary")
-
-
-def set_up(home: Path) -> Paths:
-    """A base model that is known here and served elsewhere, and one live adapter of it."""
-    folder = home / "models" / "small"
-    folder.mkdir(parents=True)
-    record = Record(
-        layout=LAYOUT, name="small", fingerprint=FINGERPRINT, source="x", source_files={}, files={}, folder=None,
-        gguf=None, zero_adapter=None, invocation=[], trainable=False, convertible=False, notes=[], training_extra=False,
-    )  # fmt: skip
-    write_record(folder, record)
-    with Store.open(home / "edits.db") as store:
-        store.set_consent(True, source="test")
-        registry.start_run(store, Run("run", 1.0, None, "running", FINGERPRINT, {}, {}))
-        made = AdapterVersion(
-            "sft-1", "sft", 1, "sft", FINGERPRINT, AdapterForm.LORA, AdapterState.SERVING, str(home), "abcd" * 16,
-            1.0, "run", 10,
-        )  # fmt: skip
-        registry.register(store, made, [])
-    return Paths(home, home / "config.toml", home / "run")
 
 
 class Desk:
