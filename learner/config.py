@@ -13,6 +13,7 @@ import tomllib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import platformdirs
@@ -80,6 +81,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     bandit: str = "thompson"
     feedback: tuple[str, ...] = ("sft", "dpo", "rl", "early_ensemble")
     disabled_plugins: tuple[str, ...] = ()
+    author: str = ""
+    """Your name on edits that you export; without one they bear a pseudonym."""
+    people: Literal["shared", "own", "both"] = "shared"
+    """Whose edits `learner train` learns from: everybody's, your own, or an adapter of each."""
     threads: int = 0
     """Threads of the model host; 0 leaves one core free, without which any other load slows it many times over."""
     slots: int = 4

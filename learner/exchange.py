@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +20,7 @@ from learner import parquet
 from learner.cost import cost_max
 from learner.exceptions import ImportFileError
 from learner.privacy import secret_in
-from learner.records import Message, Origin, Outcome, Prompt, SettledBy, Settlement, Task, now
+from learner.records import Edit, Message, Origin, Outcome, Prompt, SettledBy, Settlement, Task, now
 from learner.store import EDIT_COLUMNS, Store, columns, costs, insert
 
 _TEXTS = ("language", "document", "workspace", "author", "prompt_version", "finish_reason", "base_model", "engine")
@@ -28,13 +28,15 @@ _TAUGHT = (Outcome.ACCEPTED, Outcome.EDITED, Outcome.REJECTED)
 _E = TypeVar("_E", bound=StrEnum)
 
 
-def export(store: Store, out: TextIO, *, trl: bool = False) -> int:
-    """Write every edit, streaming; the number of lines.
+def export(store: Store, out: TextIO, *, edits: Iterable[Edit] | None = None, trl: bool = False) -> int:
+    """Write every edit as it stands, or those given (`authors.leaving`), streaming; the number of lines.
 
     With `trl`, writes `prompt`, `chosen` and `rejected` of the edited rows, for training elsewhere.
     """
     count = 0
-    for edit in store.edits("outcome = 'edited' AND kept IS NOT NULL" if trl else "1"):
+    for edit in store.edits() if edits is None else edits:
+        if trl and (edit.outcome != Outcome.EDITED or edit.kept is None):
+            continue
         prompt = json.loads(edit.prompt)
         if trl:
             row: dict[str, Any] = {

@@ -49,20 +49,31 @@ class Receipt:
 
 
 def forget(
-    store: Store, *, document: str | None = None, since: float | None = None, everything: bool = False
+    store: Store,
+    *,
+    document: str | None = None,
+    since: float | None = None,
+    author: str | None = None,
+    everything: bool = False,
 ) -> Receipt:
-    """Forget the offers of one document (its URI), those made since a time (UTC seconds), or all of them.
+    """Forget the offers of one document (its URI), those since a time (UTC seconds), one author's, or all of them.
+
+    An author is somebody else, as `learner.authors` names them: what one made oneself has none.
 
     The rows go in one transaction; then caches, adapters' weights and the database's own remnants.
     Consents stay, so that a "no" is remembered. Raises StoreError unless exactly one is given.
     """
-    if (document is not None) + (since is not None) + everything != 1:
-        raise StoreError("say what to forget: a document, everything since a time, or everything")
+    if (document is not None) + (since is not None) + (author is not None) + everything != 1:
+        raise StoreError("say what to forget: a document, everything since a time, an author's edits, or everything")
+    if author == "":
+        raise StoreError("say whose edits to forget: `learner edits authors` lists everybody")
     with store.transaction() as db:
         if document is not None:
             _choose(db, "o.document = ?", [document])
         elif since is not None:
             _choose(db, "o.created_at >= ?", [since])
+        elif author is not None:
+            _choose(db, "o.author = ?", [author])
         else:
             _choose(db, "1", [])
         receipt, paths = _forget_rows(db, store)
@@ -70,7 +81,7 @@ def forget(
             db.execute("UPDATE decisions SET document = '' WHERE document = ?", [document])
         elif since is not None:
             db.execute("UPDATE decisions SET document = '' WHERE chosen_at >= ?", [since])
-        else:
+        elif everything:
             db.execute("UPDATE decisions SET document = ''")
             db.execute("UPDATE runs SET settings = '{}', report = '{}'")
             db.execute("DELETE FROM lineages")

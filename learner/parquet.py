@@ -6,7 +6,7 @@ Both directions stream: a batch of rows is in memory, whatever the file holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
@@ -38,10 +38,10 @@ def _schema(arrow: Any) -> Any:
     return arrow.schema([(f.name, kinds.get(str(f.type).split(" ")[0], arrow.string())) for f in fields(Edit)])
 
 
-def export(store: Store, path: Path) -> int:
-    """Write every edit; the number of rows. A file that is being written has another name until it is whole."""
+def export(store: Store, path: Path, edits: Iterable[Edit] | None = None) -> int:
+    """Write every edit, or those given; the number of rows. Until it is whole the file has another name."""
     arrow, parquet = _arrow()
-    schema, count, rows = _schema(arrow), 0, store.edits("1")
+    schema, count, rows = _schema(arrow), 0, iter(store.edits("1") if edits is None else edits)
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.touch(mode=0o600)
     try:

@@ -73,31 +73,39 @@ def edits_stats(task: str | None, as_json: bool) -> None:
     show_default=True,
     help="All of each edit, or prompt, chosen and rejected of those that were changed.",
 )
+@click.option("--team", is_flag=True, help="Only your own that teach, without the names of documents and folders.")
+@click.option("--author", metavar="NAME", help="Your name on your edits; default: the setting `author`, or pseudonym.")
 @friendly
-def edits_export(file: Path, kind: str) -> None:
+def edits_export(file: Path, kind: str, team: bool, author: str | None) -> None:
     """Write the edits to a JSONL file (- for standard output), or to a Parquet file.
+
+    The texts leave as they are. Who made an edit is a pseudonym, unless you give a name.
 
     \b
     Examples:
       learner edits export my-edits.jsonl
-      learner edits export my-edits.parquet
+      learner edits export --team my-edits.parquet
       learner edits export --format trl preferences.jsonl
     """
-    from learner import exchange, parquet
+    from learner import authors, exchange, parquet
     from learner.store import Store
 
+    name = config.load().author if author is None else author
+    if len(name) > authors.LONGEST or not name.isprintable():
+        raise click.UsageError(f"an author's name is a line of at most {authors.LONGEST} characters")
     with Store.open(config.paths().database, read_only=True) as store:
+        edits = authors.leaving(store, name, team=team)
         if str(file) == "-":
-            exchange.export(store, sys.stdout, trl=kind == "trl")
+            exchange.export(store, sys.stdout, edits=edits, trl=kind == "trl")
             return
         if file.suffix == parquet.SUFFIX:
             if kind == "trl":
                 raise click.UsageError("--format trl is written as JSONL: give a .jsonl file")
-            screen.note(f"Wrote {parquet.export(store, file)} edits to {file}.")
+            screen.note(f"Wrote {parquet.export(store, file, edits)} edits to {file}.")
             return
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            count = exchange.export(store, out, trl=kind == "trl")
+            count = exchange.export(store, out, edits=edits, trl=kind == "trl")
     screen.note(f"Wrote {count} edits to {file}.")
 
 
@@ -123,19 +131,44 @@ def edits_import(file: Path, as_json: bool) -> None:
     screen.say({"imported": imported, "skipped": skipped}, words, as_json)
 
 
+@edits.command("authors")
+@json_option
+@friendly
+def edits_authors(as_json: bool) -> None:
+    """Show whose edits there are, and what you are called in an export.
+
+    \b
+    Example:
+      learner edits authors
+    """
+    from dataclasses import asdict
+
+    from learner.authors import authors
+    from learner.store import Store
+
+    with Store.open(config.paths().database, read_only=True) as store:
+        rows = [asdict(a) for a in authors(store, config.load().author)]
+    columns = {"author": "Author", "own": "You", "edits": "Edits", "taught": "That teach"}
+    screen.table(rows, columns, as_json, empty="No edits yet.")
+
+
 @edits.command("forget")
 @click.option("--document", help="The URI of one document.")
 @click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="Everything of the last so many hours.")
+@click.option("--author", metavar="NAME", help="All that came from somebody else, as `authors` names them.")
 @click.option("--everything", is_flag=True, help="Everything there is.")
 @click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
 @json_option
 @friendly
-def edits_forget(document: str | None, hours: float | None, everything: bool, yes: bool, as_json: bool) -> None:
+def edits_forget(
+    document: str | None, hours: float | None, author: str | None, everything: bool, yes: bool, as_json: bool
+) -> None:
     """Delete edits for good, and retire the adapters that saw them.
 
     \b
-    Example:
+    Examples:
       learner edits forget --hours 1
+      learner edits forget --author author-0123456789ab
     """
     from dataclasses import asdict
 
@@ -143,14 +176,14 @@ def edits_forget(document: str | None, hours: float | None, everything: bool, ye
     from learner.records import now
     from learner.store import Store
 
-    if sum([document is not None, hours is not None, everything]) != 1:
-        raise click.UsageError("give one of --document, --hours and --everything")
+    if sum([document is not None, hours is not None, author is not None, everything]) != 1:
+        raise click.UsageError("give one of --document, --hours, --author and --everything")
     if not yes:
         words = "This deletes edits for good and retires the adapters that saw them. Go on?"
         click.confirm(words, abort=True, err=True)
     since = None if hours is None else now() - hours * 3600
     with Store.open(config.paths().database) as store:
-        receipt = forget(store, document=document, since=since, everything=everything)
+        receipt = forget(store, document=document, since=since, author=author, everything=everything)
     screen.say(asdict(receipt), str(receipt), as_json)
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
@@ -49,6 +49,11 @@ def need_training() -> None:
     type=click.Choice(["alora", "lora"]),
     help="Acting from the end of the prompt on (the default where the base allows it), or on all of it: for vLLM.",
 )
+@click.option(
+    "--people",
+    type=click.Choice(["shared", "own", "both"]),
+    help="Learn from everybody's edits, from your own only, or an adapter of each; default: the setting `people`.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be trained on; write nothing.")
 @json_option
 @friendly
@@ -59,6 +64,7 @@ def train(
     learning_rate: float | None,
     trainer: str,
     form: str | None,
+    people: Literal["shared", "own", "both"] | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -72,6 +78,7 @@ def train(
     Examples:
       learner train
       learner train --feedback sft --feedback dpo
+      learner train --people both
       learner train --dry-run
     """
     import msgspec
@@ -79,6 +86,8 @@ def train(
     settings = config.load()
     if base is not None:
         settings = msgspec.structs.replace(settings, base=base)
+    if people is not None:
+        settings = msgspec.structs.replace(settings, people=people)
     chosen = names or tuple(n for n in settings.feedback if n not in settings.disabled_plugins)
     need_training()
     from learner.training import processes
@@ -142,7 +151,7 @@ def run_training(
             "(after `learner consent yes`), or `learner edits import FILE`, or try `learner demo`"
         )
     base = model_files.current(paths, settings)
-    dials: dict[str, Any] = {"learning_rate": learning_rate, "trainer": trainer}
+    dials: dict[str, Any] = {"learning_rate": learning_rate, "trainer": trainer, "people": settings.people}
     if epochs is not None:
         dials["epochs"] = epochs
     if form is not None:

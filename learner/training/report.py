@@ -11,9 +11,10 @@ from learner.records import AdapterState
 
 @dataclass(frozen=True, slots=True)
 class AdapterReport:
-    """What became of one feedback type.
+    """What became of one arm.
 
-    `rows` were trained on; `left_out` counts the others by reason. Losses are the plugin's, means
+    `feedback` is the arm's name: the feedback type's, with `_own` where only one's own edits taught
+    it. `rows` were trained on; `left_out` counts the others by reason. Losses are the plugin's, means
     over the first and last tenth of the steps; `held_out_loss` is None without held-out rows, or
     where `prepare` makes what the loss needs. `proxy_cost` (with its bootstrap `interval`),
     `untouched` (share), `length_ratio` (against kept texts) and `cut_share` (ended by the token

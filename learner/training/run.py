@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from learner import config as configuration
 from learner import feedback as plugins
 from learner import holdout, registry
+from learner.authors import own
 from learner.config import Config, Paths, private_folder
 from learner.exceptions import ModelError, NothingToLearnError, RedraftError, TrainingError
 from learner.feedback import FeedbackType, Teaches, teaches, usable_edits
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What each feedback type would train on, and what is held out; `failed` are those that cannot be loaded."""
+    """What each arm would train on, and what is held out; `failed` are those that cannot be loaded."""
 
+    arms: Sequence[str]
     types: Mapping[str, FeedbackType]
     edits: Mapping[str, Sequence[Edit]]
     held_out: Sequence[Edit]
@@ -72,7 +74,7 @@ def train(
     if not base.invocation:
         settings = replace(settings, form=AdapterForm.LORA)
     if dry_run:
-        plan = _plan(store, settings, dry_run=True)
+        plan = _plan(store, settings, config, dry_run=True)
         return _preview(base, settings, plan)
     private_folder(paths.data)
     with _only_one(paths), _terminable(), quiet():
@@ -81,7 +83,7 @@ def train(
 
         lora_config(settings, base.invocation)  # refuses what cannot be served, before anything is done
         sweep(store, paths.adapters)
-        plan = _plan(store, settings, dry_run=False)
+        plan = _plan(store, settings, config, dry_run=False)
         private_folder(paths.adapters)
         run = Run(new_id(), now(), None, "running", base.fingerprint, settings.to_json(), {})
         registry.start_run(store, run)
@@ -115,25 +117,40 @@ def _recorded(store: Store, run: Run, session: Session) -> TrainReport:
     return session.report
 
 
-def _plan(store: Store, settings: TrainSettings, *, dry_run: bool) -> Plan:
-    """Which edits teach what, less the held-out documents. Raises NothingToLearnError."""
+def _plan(store: Store, settings: TrainSettings, config: Config, *, dry_run: bool) -> Plan:
+    """Which edits teach what, less the held-out documents. Raises NothingToLearnError.
+
+    Where all edits are one's own, an arm of one's own would be the shared one again: there is none. Where
+    there are such arms, what is measured is the answers to oneself.
+    """
     edits = list(store.edits("outcome IN ('accepted', 'edited', 'rejected')"))
     held = _held_out(store, usable_edits(edits, Teaches.COSTS), dry_run=dry_run)
     types: dict[str, FeedbackType] = {}
     failed: dict[str, str] = {}
-    for name in settings.feedback:
+    mine = own(store, config.author)
+    twice = settings.people == "both" and not all(mine(e) for e in edits)
+    arms = [arm for arm in settings.arms if twice or settings.people != "both" or not settings.is_own(arm)]
+    for arm in arms:
         try:
-            types[name] = plugins.load(name)
+            types[arm] = plugins.load(settings.arms[arm])
         except RedraftError as error:
-            failed[name] = str(error)
+            failed[arm] = str(error)
     chosen = {
-        name: [e for e in usable_edits(edits, teaches(kind)) if not held.get(e.document, False)]
-        for name, kind in types.items()
+        arm: [
+            e
+            for e in usable_edits(edits, teaches(kind))
+            if not held.get(e.document, False) and (mine(e) or not settings.is_own(arm))
+        ]
+        for arm, kind in types.items()
     }
     if not any(chosen.values()) and not failed:
         raise NothingToLearnError(_nothing(edits, held, settings))
-    measurable = [e for e in usable_edits(edits, Teaches.LABELS) if held.get(e.document, False)]
-    return Plan(types, chosen, measurable, len(edits), failed)
+    measurable = [
+        e
+        for e in usable_edits(edits, Teaches.LABELS)
+        if held.get(e.document, False) and (mine(e) or settings.people == "shared")
+    ]
+    return Plan(arms, types, chosen, measurable, len(edits), failed)
 
 
 def _nothing(edits: Sequence[Edit], held: Mapping[str, bool], settings: TrainSettings) -> str:
@@ -177,7 +194,7 @@ def _preview(base: BaseModel, settings: TrainSettings, plan: Plan) -> TrainRepor
         tokenizer = AutoTokenizer.from_pretrained(base.folder)
         invocation = base.invocation if settings.form is AdapterForm.ALORA else ()
         reports = []
-        for name in settings.feedback:
+        for name in plan.arms:
             if name in plan.failed:
                 reports.append(AdapterReport(name, error=plan.failed[name]))
                 continue

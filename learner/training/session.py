@@ -53,7 +53,7 @@ class Session:
     ) -> None:
         self._store, self._base, self._settings, self._plan = store, base, settings, plan
         self._run, self._paths, self._config, self._work, self._progress = run, paths, config, work, progress
-        self._reports = {name: AdapterReport(name, error=plan.failed.get(name)) for name in settings.feedback}
+        self._reports = {name: AdapterReport(name, error=plan.failed.get(name)) for name in plan.arms}
         self._world = world
         self._versions: dict[str, AdapterVersion] = {}
         self._likely: list[Row] = []
@@ -75,7 +75,7 @@ class Session:
         for number, (name, rows) in enumerate(data.items(), 1):
             try:
                 with self._world.together():
-                    self._world.share(name)
+                    self._world.share(self._plan.types[name].name)
                     self._train_one(policy, name, rows, f"({number} of {len(data)})")
             except Exception as error:  # a plugin may raise anything; the others go on
                 if self._world.lost:
@@ -159,7 +159,7 @@ class Session:
             id=target.name,
             name=name,
             version=number,
-            feedback=name,
+            feedback=self._plan.types[name].name,
             base_fingerprint=self._base.fingerprint,
             form=self._settings.form,
             state=AdapterState.CANDIDATE,

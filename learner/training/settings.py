@@ -34,6 +34,10 @@ def batch_size(rows: int, epochs: int) -> int:
 
 Trainer = Literal["auto", "fast", "trl"]
 """Which pass computes log-probabilities: ours where the model allows it, ours or an error, peft's and transformers'."""
+People = Literal["shared", "own", "both"]
+"""Whose edits teach: everybody's in the store, one's own, or either, each an adapter of its own."""
+OWN = "_own"
+"""Ends the name of an arm that only one's own edits have taught."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class TrainSettings:
     longer than the limits (tokens) is left out, and counted. `accepted_weight` is
     what an offer that was accepted as it was counts, against 1 for an edit. `trainer` is "trl" for the
     path through peft and transformers, which takes every model, "auto" for the fast pass
-    (`learner.training.fast`) where the model allows it, "fast" to insist on that.
+    (`learner.training.fast`) where the model allows it, "fast" to insist on that. `people` are those whose
+    edits teach; with "both" each feedback type is two arms, say `sft` and `sft_own`.
     """
 
     feedback: tuple[str, ...]
@@ -62,6 +67,7 @@ class TrainSettings:
     accepted_weight: float = 0.25
     seed: int = 0
     trainer: Trainer = "trl"
+    people: People = "shared"
 
     def __post_init__(self) -> None:
         """Raise ConfigError that names the setting, its value and what was expected."""
@@ -81,8 +87,23 @@ class TrainSettings:
             raise ConfigError(f"rate_scale is {self.rate_scale!r}, but should be above 0")
         if self.trainer not in get_args(Trainer):
             raise ConfigError(f"trainer is {self.trainer!r}, but should be one of {', '.join(get_args(Trainer))}")
+        if self.people not in get_args(People):
+            raise ConfigError(f"people is {self.people!r}, but should be one of {', '.join(get_args(People))}")
+        if len(self.arms) != len(self.feedback) * (2 if self.people == "both" else 1):
+            raise ConfigError(f"an arm of {', '.join(self.feedback)} would bear another's name: leave one out")
         if not 0 <= self.accepted_weight <= 1:
             raise ConfigError(f"accepted_weight is {self.accepted_weight!r}, but should lie between 0 and 1")
+
+    @property
+    def arms(self) -> dict[str, str]:
+        """The arms that are trained, each with its feedback type; everybody's before one's own."""
+        shared = {name: name for name in self.feedback} if self.people != "own" else {}
+        own = {name + OWN: name for name in self.feedback} if self.people != "shared" else {}
+        return {**shared, **own}
+
+    def is_own(self, arm: str) -> bool:
+        """Whether only one's own edits teach this arm."""
+        return self.people == "own" or (self.people == "both" and arm not in self.feedback)
 
     def to_json(self) -> Mapping[str, Any]:
         """What the run's row and the adapter's row record."""

@@ -124,6 +124,36 @@ def test_forgetting_asks_and_gives_a_receipt(edited: Path) -> None:
     assert "No edit was recorded" in call("edits", "list").stderr
 
 
+def test_a_teams_edits_go_out_under_a_pseudonym_and_are_forgotten_by_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "colleague"
+    with Store.open(home / "edits.db") as store:
+        record(store, Outcome.EDITED, document="file:///home/kim/secret.md")
+        record(store, Outcome.IGNORED, document="file:///home/kim/secret.md")
+    files = [there / "team.jsonl", there / "named.jsonl", there / "all.parquet"]
+    there.mkdir()
+    assert call("edits", "export", "--team", str(files[0])).exit_code == 0
+    assert call("edits", "export", "--team", "--author", "Kim", str(files[1])).exit_code == 0
+    assert call("edits", "export", str(files[2])).exit_code == 0
+    (me,) = said("edits", "authors")
+    assert (me["own"], me["edits"], me["taught"]) == (True, 2, 1)
+    assert me["author"].startswith("author-")
+    (row,), (named,) = ([json.loads(line) for line in file.read_text().splitlines()] for file in files[:2])
+    assert (row["author"], named["author"]) == (me["author"], "Kim")
+    assert "kim" not in files[0].read_text()
+    assert call("edits", "export", "--team", "--author", "a\nb", str(files[0])).exit_code == 2
+    config.save(author="Kim")
+    assert [a["author"] for a in said("edits", "authors")] == ["Kim"]
+    monkeypatch.setenv("REDRAFT_HOME", str(there))
+    assert said("edits", "import", str(files[0])) == {"imported": 1, "skipped": 0}
+    assert said("edits", "import", str(files[2])) == {"imported": 1, "skipped": 1}  # the ignored one
+    assert said("edits", "import", str(files[1])) == {"imported": 0, "skipped": 1}
+    assert [(a["author"], a["own"]) for a in said("edits", "authors")] == [(me["author"], False)]
+    assert said("edits", "forget", "--author", me["author"], "--yes")["offers"] == 2
+    assert said("edits", "authors") == []
+
+
 def in_week(store: Store, week: int, arm: str, outcome: Outcome, kept: str | None = None) -> None:
     """An offer of ISO week `week` of 2026."""
     at = datetime.fromisocalendar(2026, week, 3).replace(tzinfo=UTC).timestamp()
