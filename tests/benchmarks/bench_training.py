@@ -274,7 +274,7 @@ def prepared(count: int, epochs: int, form: AdapterForm) -> Work:
     """SmolLM2 and `count` edits, and a batch that is held out."""
     home = Path(os.environ.get("REDRAFT_TEST_CACHE") or "build/test-home").absolute()
     base = setup(None, Paths(home, home / "config.toml", home / "run"), lambda words, share: None)
-    settings = TrainSettings(TYPES, epochs=epochs, batch_size=BATCH, form=form)
+    settings = TrainSettings(TYPES, epochs=epochs, batch_size=BATCH, form=form, trainer="fast")
     policy = load_policy(base, settings)
     found = edits(count + BATCH, policy.tokenizer, policy.invocation)
     return Work(policy, found[:count], found[count:], settings)

@@ -207,7 +207,7 @@ def test_shares_are_even_and_whole():
             lambda: a_model("Llama", rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}),
             "dynamic",
         ),
-        (lambda: tiny_lm().to(torch.bfloat16), "float32 only"),
+        (lambda: tiny_lm().to(torch.float16), "weights are torch.float16"),
         (lambda: adapted(tiny_lm(), lora_dropout=0.1).get_base_model(), "adapter drops out"),
         (lambda: adapted(tiny_lm(), use_dora=True).get_base_model(), "not a plain LoRA"),
         (lambda: adapted(tiny_lm(), alora_invocation_tokens=[5]).get_base_model(), "not a plain LoRA"),

@@ -15,19 +15,36 @@ SAVED_BYTES = 2**30
 
 
 class Layout:
-    """What all layers share: segments, rotary angles of the tokens, whether probabilities are kept.
+    """What all layers share: segments, their prompts' keys and values, rotary angles, whether probabilities are kept.
 
-    `cos` and `sin` are (tokens, 1, half a head).
+    `cos` and `sin` are (tokens, 1, half a head); `before` holds (layers, 2, key heads, prompt tokens, size) per
+    prefix. Called with q (tokens, heads, size), k and v (tokens, key heads, size) and the layer's number; returns
+    (tokens, heads * size).
     """
 
-    def __init__(self, segments: Sequence[Segment], cos: Tensor, sin: Tensor, scale: float, *, keep: bool) -> None:
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        before: Sequence[Tensor],
+        cos: Tensor,
+        sin: Tensor,
+        scale: float,
+        *,
+        keep: bool,
+    ) -> None:
         self.segments = segments
+        self._before = before
         self.cos, self.sin = cos, sin
         self.scaled = cos * scale, sin * scale  # the scale of the scores goes into the queries' rotation
         self.keep = keep
         longest = max(s.end - s.begin for s in segments)
         later = torch.full((longest, longest), -torch.inf, device=cos.device, dtype=cos.dtype)
         self._later = later.triu(1)
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        before = [b[layer] for b in self._before]
+        out: Tensor = _TreeAttention.apply(q, k, v, before, self)  # type: ignore[no-untyped-call]
+        return out
 
     def future(self, count: int) -> Tensor:
         """(count, count), added to scores: -inf where the key comes later than the query."""
@@ -87,12 +104,6 @@ class _TreeAttention(torch.autograd.Function):
             _give(torch.bmm(ds.transpose(1, 2), folded), dk, segment)
         cos, sin = layout.scaled
         return rotate(dq, cos, -sin), rotate(dk, layout.cos, -layout.sin), dv, None, None
-
-
-def tree_attention(q: Tensor, k: Tensor, v: Tensor, before: Sequence[Tensor], layout: Layout) -> Tensor:
-    """See `_TreeAttention`."""
-    out: Tensor = _TreeAttention.apply(q, k, v, before, layout)  # type: ignore[no-untyped-call]
-    return out
 
 
 def _seen(k: Tensor, v: Tensor, before: Sequence[Tensor], segment: Segment) -> tuple[Tensor, Tensor]:

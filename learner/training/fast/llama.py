@@ -5,7 +5,7 @@ It reads peft's own parameters, so optimiser, saving and taking the adapter off 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,15 +14,18 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM
 
 from learner.training.fast.activation import rms_norm, swiglu
-from learner.training.fast.attention import SAVED_BYTES, Layout, tree_attention
+from learner.training.fast.attention import SAVED_BYTES, Layout
 from learner.training.fast.forest import Forest, plant
 from learner.training.fast.head import chosen_logprobs
 from learner.training.fast.lora import Projection, project
 from learner.training.fast.parts import shares, together
+from learner.training.fast.trees import TreesAttention
 from learner.training.logprobs import Text
 from learner.training.prefixes import Prefixes
 
+Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 FAMILIES = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM)
+FORMATS = (torch.float32, torch.bfloat16)
 ROPES = ("default", "linear", "llama3", "yarn")
 """Whose angles depend on a token's position alone."""
 
@@ -38,7 +41,7 @@ def obstacle(causal_lm: Any) -> str | None:
         windows.append("sliding_attention")
     weights = causal_lm.lm_head.weight.dtype
     reasons = {
-        f"its weights are {weights}, and the pass was tried in float32 only": weights != torch.float32,
+        f"its weights are {weights}": weights not in FORMATS,
         f"its activation is {config.hidden_act}": config.hidden_act != "silu",
         f"its rotary angles are of the kind {rope!r}": rope not in ROPES,
         "its attention drops out": getattr(config, "attention_dropout", 0.0) != 0,
@@ -123,13 +126,13 @@ def _hidden(causal_lm: Any, forest: Forest, before: Sequence[Tensor], device: to
     """Last hidden states of the tokens that predict, before the final norm: (predictions, hidden)."""
     model = causal_lm.model
     x = model.embed_tokens(forest.ids.to(device))
-    layout = _layout(causal_lm, forest, before, x)
+    attend = _attention(causal_lm, forest, before, x)
     for number, layer in enumerate(model.layers):
         q, k, v, o, gate, up, down = map(Projection.of, _linears(layer))
         normed = rms_norm(x, layer.input_layernorm.weight, layer.input_layernorm.variance_epsilon)
         size = layer.self_attn.head_dim
         heads = [y.view(len(y), -1, size) for y in project(normed, (q, k, v))]
-        mixed = tree_attention(heads[0], heads[1], heads[2], [b[number] for b in before], layout)
+        mixed = attend(heads[0], heads[1], heads[2], number)
         (x,) = project(mixed, (o,), x)
         norm = layer.post_attention_layernorm
         (x,) = project(swiglu(*project(rms_norm(x, norm.weight, norm.variance_epsilon), (gate, up))), (down,), x)
@@ -137,9 +140,19 @@ def _hidden(causal_lm: Any, forest: Forest, before: Sequence[Tensor], device: to
     return found
 
 
-def _layout(causal_lm: Any, forest: Forest, before: Sequence[Tensor], x: Tensor) -> Layout:
+def at_once(device: torch.device) -> bool:
+    """Whether one padded product for all trees is quicker there than many small ones without padding."""
+    return device.type != "cpu"
+
+
+def _attention(causal_lm: Any, forest: Forest, before: Sequence[Tensor], x: Tensor) -> Attention:
+    """Segment by segment on the CPU, all trees at once elsewhere."""
     cos, sin = causal_lm.model.rotary_emb(x, forest.positions[None].to(x.device))
     half = cos.shape[-1] // 2
+    cos, sin = cos[0, :, None, :half], sin[0, :, None, :half]
+    scale = float(causal_lm.model.layers[0].self_attn.scaling)
+    if at_once(x.device):
+        return TreesAttention(forest, before, cos, sin, scale)
     seen = sum(
         (s.end - s.begin)
         * ((0 if s.prefix is None else before[s.prefix].shape[3]) + sum(e - b for b, e in s.above) + s.end - s.begin)
@@ -147,11 +160,4 @@ def _layout(causal_lm: Any, forest: Forest, before: Sequence[Tensor], x: Tensor)
     )
     config = causal_lm.config
     kept_bytes = seen * config.num_attention_heads * config.num_hidden_layers * x.element_size()
-    attention = causal_lm.model.layers[0].self_attn
-    return Layout(
-        forest.segments,
-        cos[0, :, None, :half],
-        sin[0, :, None, :half],
-        float(attention.scaling),
-        keep=kept_bytes <= SAVED_BYTES,
-    )
+    return Layout(forest.segments, before, cos, sin, scale, keep=kept_bytes <= SAVED_BYTES)
