@@ -36,6 +36,7 @@ PATIENCE = timedelta(hours=6)
 RANK = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 SIZE = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 LOCAL_RANK = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
+INTERFACE = "GLOO_SOCKET_IFNAME"
 _HIDDEN = ("TORCHELASTIC_", "LOCAL_WORLD_SIZE", "GROUP_", "ROLE_", "ACCELERATE_MIXED_PRECISION")
 """With the above, what would have accelerate (and our children) take part in the exchange."""
 
@@ -207,6 +208,7 @@ def joined(*, meet: bool = True) -> Iterator[World]:
     before = dict(os.environ)
     try:
         _own_device()
+        _listen_here_only()
         world.join()
         for name in before:
             if name in (*RANK, *SIZE, *LOCAL_RANK) or name.startswith(_HIDDEN):
@@ -215,6 +217,7 @@ def joined(*, meet: bool = True) -> Iterator[World]:
             yield world
     finally:
         world.leave()
+        os.environ.pop(INTERFACE, None)
         os.environ.update(before)
 
 
@@ -255,6 +258,15 @@ def _own_device() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(_first(LOCAL_RANK, "0")) % torch.cuda.device_count())
+
+
+def _listen_here_only() -> None:
+    """Where all are on this machine, nobody else needs to reach the ports on which they exchange."""
+    if os.environ["MASTER_ADDR"] not in ("localhost", "127.0.0.1") or not hasattr(socket, "if_nameindex"):
+        return
+    loopback = next((name for _, name in socket.if_nameindex() if name in ("lo", "lo0")), None)
+    if loopback:
+        os.environ.setdefault(INTERFACE, loopback)
 
 
 def _words(error: Exception) -> str:
