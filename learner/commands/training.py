@@ -40,7 +40,7 @@ def need_training() -> None:
 @click.option(
     "--trainer",
     type=click.Choice(["auto", "fast", "trl"]),
-    default="trl",
+    default="auto",
     show_default=True,
     help="Through transformers and peft, or by our own pass for Llama and its kin: where possible, or always.",
 )
@@ -126,7 +126,7 @@ def run_training(
     *,
     epochs: int | None = None,
     learning_rate: float | None = None,
-    trainer: str = "trl",
+    trainer: str = "auto",
     form: str | None = None,
     dry_run: bool = False,
     world: World | None = None,

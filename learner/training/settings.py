@@ -66,7 +66,7 @@ class TrainSettings:
     max_answer_tokens: int = 512
     accepted_weight: float = 0.25
     seed: int = 0
-    trainer: Trainer = "trl"
+    trainer: Trainer = "auto"
     people: People = "shared"
 
     def __post_init__(self) -> None:

@@ -56,6 +56,8 @@ from learner.training.trainer import EditTrainer, Policy, _arguments, _rate, lor
 TYPES = ("sft", "dpo", "rl", "early_ensemble")
 CANDIDATES = 4
 BATCH = 4
+EXTRA: dict[str, Any] = {}
+"""More arguments for the trainers of trl, where a sweep tries some."""
 CLOSE = 0.02
 """Largest relative difference of held-out losses."""
 LIMIT = 0.25
@@ -177,7 +179,7 @@ def train_trl(work: Work, name: str, *, micro: int = BATCH, precompute: bool = T
                 "warmup_steps", "weight_decay", "max_grad_norm", "seed", "use_cpu", "bf16", "gradient_checkpointing",
                 "logging_strategy", "save_strategy", "eval_strategy", "disable_tqdm", "dataloader_pin_memory",
             )
-        } | {"report_to": [], "per_device_train_batch_size": micro * each, "max_length": None}  # fmt: skip
+        } | {"report_to": [], "per_device_train_batch_size": micro * each, "max_length": None} | EXTRA  # fmt: skip
         order = work.order(feedback, each)
         kind, config = (SFTTrainer, SFTConfig) if name in ("sft", "rl") else (DPOTrainer, DPOConfig)
         own: dict[str, Any] = {"completion_only_loss": True}

@@ -75,15 +75,15 @@ def texts_of(some_rows):
     return [*texts, Text((9, *INVOCATION), min(first.start, 1), (2,)), Text((9, *INVOCATION), min(first.start, 1), ())]
 
 
-def both(model, causal_lm, texts, prefixes):
+def both(model, causal_lm, texts, prefixes, device=CPU):
     """Log-probabilities and gradients of a random weighted sum, by peft and by the fast pass."""
     found = []
     for fast in (False, True):
         model.zero_grad()
         with answer_head(causal_lm):
             score = answer_logprobs if fast else token_logprobs
-            logprobs, mask = score(causal_lm if fast else model, texts, device=CPU, prefixes=prefixes)
-        weights = torch.randn(logprobs.shape, generator=torch.Generator().manual_seed(3))
+            logprobs, mask = score(causal_lm if fast else model, texts, device=device, prefixes=prefixes)
+        weights = torch.randn(logprobs.shape, generator=torch.Generator().manual_seed(3)).to(device)
         (logprobs * weights).sum().backward()
         gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
         found.append((logprobs.detach(), mask, gradients))
@@ -225,7 +225,7 @@ def test_other_models_take_the_path_through_peft(model, words, caplog):
 def test_the_setting_decides():
     asked = TrainSettings(("sft",), trainer="auto")
     assert takes_fast(tiny_lm(), asked, shared=True)
-    assert not takes_fast(tiny_lm(), TrainSettings(("sft",)), shared=True), "only where it is asked for"
+    assert not takes_fast(tiny_lm(), TrainSettings(("sft",), trainer="trl"), shared=True)
     assert not takes_fast(tiny_lm(), asked, shared=False)
     with pytest.raises(ConfigError, match="auto, fast, trl"):
         TrainSettings(("sft",), trainer="quick")

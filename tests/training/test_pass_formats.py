@@ -68,3 +68,19 @@ def test_bf16_is_as_near_the_truth_as_peft_is(kind, monkeypatch):
     for true, theirs, own in zip(truth, peft, ours, strict=True):
         assert (theirs - true).norm() > 1e-3 * true.norm(), "bf16 is to be seen, or this proves nothing"
         assert (own - true).norm() < 1.3 * (theirs - true).norm()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("shared", [True, False], ids=["after prefixes", "whole texts"])
+def test_equals_peft_on_a_gpu(shared):
+    gpu = torch.device("cuda")
+    causal_lm = tiny_lm()
+    model = adapted(causal_lm).to(gpu)
+    prefixes = None
+    if shared:
+        prefixes = Prefixes(causal_lm)
+        prefixes.off = model.disable_adapter
+    peft, fast = both(model, causal_lm, texts_of(rows()), prefixes, gpu)
+    assert fast[0].device.type == "cuda"
+    assert_equal(peft, fast)

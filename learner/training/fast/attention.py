@@ -18,8 +18,7 @@ class Layout:
     """What all layers share: segments, their prompts' keys and values, rotary angles, whether probabilities are kept.
 
     `cos` and `sin` are (tokens, 1, half a head); `before` holds (layers, 2, key heads, prompt tokens, size) per
-    prefix. Called with q (tokens, heads, size), k and v (tokens, key heads, size) and the layer's number; returns
-    (tokens, heads * size).
+    prefix.
     """
 
     def __init__(
@@ -42,6 +41,7 @@ class Layout:
         self._later = later.triu(1)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        """(tokens, heads * size) of q (tokens, heads, size), k and v (tokens, key heads, size) of this layer."""
         before = [b[layer] for b in self._before]
         out: Tensor = _TreeAttention.apply(q, k, v, before, self)  # type: ignore[no-untyped-call]
         return out

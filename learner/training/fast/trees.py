@@ -33,8 +33,7 @@ class TreesAttention:
     """Grouped-query attention of a forest, one fused call per layer.
 
     `cos` and `sin` are (tokens, 1, half a head); `before` are keys and values per prefix, each
-    (layers, 2, key heads, prompt tokens, size), without gradient. Called with q (tokens, heads, size), k and v
-    (tokens, key heads, size) and the layer's number; returns (tokens, heads * size).
+    (layers, 2, key heads, prompt tokens, size), without gradient.
     """
 
     def __init__(self, forest: Forest, before: Sequence[Tensor], cos: Tensor, sin: Tensor, scale: float) -> None:
@@ -69,6 +68,7 @@ class TreesAttention:
         self._before = _padded(prompts, width, device, dtype)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        """(tokens, heads * size) of q (tokens, heads, size), k and v (tokens, key heads, size) of this layer."""
         q = self._apart(_Rotate.apply(q, self._cos, self._sin))  # type: ignore[no-untyped-call]
         k = self._apart(_Rotate.apply(k, self._cos, self._sin))  # type: ignore[no-untyped-call]
         v = self._apart(v)
