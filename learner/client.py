@@ -33,6 +33,7 @@ from learner.exceptions import (
     UnknownArmError,
 )
 from learner.host_listing import ZERO_ADAPTER
+from learner.plain_http import PlainTransport
 from learner.records import Prompt
 
 __all__ = ["ZERO_ADAPTER", "Endpoint", "Generation", "HostClient", "HostInfo", "Limits"]
@@ -55,15 +56,11 @@ class HostClient:
         self._info: HostInfo | None = None
         self._adapters: tuple[hostwire.Adapter, ...] = ()
         self._turn = asyncio.Lock()
-        # No connection is kept: llama.cpp closes idle ones on its own clock, and a request that
-        # meets such a close fails. A new connection to a local socket costs less than a token.
-        pool = httpx2.Limits(max_keepalive_connections=0)
-        uds = None if endpoint.socket is None else str(endpoint.socket)
         headers = {"Accept-Encoding": "identity"}
         if endpoint.key:
             headers["Authorization"] = f"Bearer {endpoint.key}"
         self._http = httpx2.AsyncClient(
-            transport=httpx2.AsyncHTTPTransport(uds=uds, limits=pool, trust_env=False),
+            transport=_transport(endpoint),
             base_url=(endpoint.url or "http://host").rstrip("/").removesuffix("/v1"),
             headers=headers,
             timeout=httpx2.Timeout(self.limits.first_token, connect=self.limits.connect),
@@ -313,3 +310,12 @@ class _NotFoundError(HostProtocolError):
 
 class _NoModelError(HostProtocolError):
     """The host has no such model, or no such adapter."""
+
+
+def _transport(endpoint: Endpoint) -> httpx2.AsyncBaseTransport:
+    """How to reach a host. No connection is kept: llama.cpp closes idle ones on its own clock, and a request
+    that meets such a close fails. A new connection to a local socket costs less than a token.
+    """
+    if endpoint.socket is None and (endpoint.url or "").startswith("https:"):
+        return httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_keepalive_connections=0), trust_env=False)
+    return PlainTransport(None if endpoint.socket is None else str(endpoint.socket))

@@ -34,6 +34,7 @@ IGNORE_BYTES = 1_000_000
 """More than this is not read of a `.redraftignore`; the folder counts as excluded."""
 
 
+@lru_cache(maxsize=8)
 def secret_in(text: str) -> str | None:
     """What kind of secret `text` seems to hold, in words; None where none was found."""
     for what, _ in _found(text):
@@ -41,8 +42,12 @@ def secret_in(text: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=8)
 def redacted(text: str) -> str:
-    """`text` with everything that looks like a secret blacked out, of the same length."""
+    """`text` with everything that looks like a secret blacked out, of the same length.
+
+    The last few are remembered: what stands above the line that is being typed is asked about at every letter.
+    """
     found = [match.span() for _, match in _found(text)]
     for start, end in found:
         text = text[:start] + re.sub(r"\S", "*", text[start:end]) + text[end:]
@@ -111,20 +116,28 @@ def excluded(uri: str) -> str | None:
     reason = _excluded_path(path)
     if reason is None:
         with suppress(OSError, RuntimeError):
-            real = path.resolve()
-            reason = _excluded_path(real) if real != path else None
+            real = os.path.realpath(path)
+            reason = _excluded_path(Path(real)) if real != str(path) else None
     return reason
 
 
+@lru_cache(maxsize=256)
+def _always_excluded(path: str) -> bool:
+    return bool(ALWAYS_EXCLUDED.match_file(path))
+
+
 def _excluded_path(path: Path) -> str | None:
-    if ALWAYS_EXCLUDED.match_file(path.as_posix().lower().lstrip("/")):
+    if _always_excluded(path.as_posix().lower().lstrip("/")):
         return f"{path.name} is a file of a kind that holds secrets; Redraft never reads it"
-    for folder in path.parents:
-        ignore = folder / IGNORE_FILE
+    name = str(path)
+    while (above := os.path.dirname(name)) != name:  # noqa: PTH120 - strings, since it is asked at every letter
+        name = above
         try:
-            status = ignore.stat()
+            status = os.stat(os.path.join(name, IGNORE_FILE))  # noqa: PTH116, PTH118
         except OSError:
             continue
+        folder = Path(name)
+        ignore = folder / IGNORE_FILE
         if not stat.S_ISREG(status.st_mode):
             continue
         rules = _ignore_rules(ignore, status.st_mtime_ns, status.st_size)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,7 +25,6 @@ from learner.records import SettledBy
 from lsp_server import settings as options
 from lsp_server import status as states
 from lsp_server.document import Document, DocumentError, Encoding
-from lsp_server.host import Host
 from lsp_server.ledger import Ledger
 from lsp_server.pace import Pace
 from lsp_server.protocol import plain
@@ -35,6 +35,7 @@ from lsp_server.settings import Changes, Settings, workspace_of
 from lsp_server.windows import Windows
 
 if TYPE_CHECKING:
+    from lsp_server.host import Host
     from lsp_server.server import RedraftServer
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Assistant:
         self.sessions: dict[str, Session] = {}
         self.refused: dict[str, str] = {}
         """Open documents that are left alone, and why."""
-        self.host: Host = Host(self.paths, self.config)
+        self._host: Host | None = None
         self.recorder: Recorder = Recorder(self.paths, self.config.bandit, say=self.say)
         self.ledger = Ledger()
         self.windows = Windows(self)
@@ -108,9 +109,6 @@ class Assistant:
         self._own = self.settings
         if self.settings.host.url is not None:
             self.config = msgspec.structs.replace(self.config, host=self.settings.host)
-        self.host = Host(self.paths, self.config)
-        self.host.changed = self.announce
-        self.host.tell = self.say
         self.recorder = Recorder(self.paths, self.settings.bandit or self.config.bandit, say=self.say)
 
     async def initialized(self) -> None:
@@ -118,6 +116,7 @@ class Assistant:
         if self.problem:
             self.say(self.problem)
         self.start(self._tick())
+        asyncio.get_running_loop().run_in_executor(None, import_module, "lsp_server.host")  # before it is needed
         await self.read_workspace_settings()
         self._restricted.set()
         await self.recorder.start(self.settings.record, self.client_name)
@@ -125,8 +124,9 @@ class Assistant:
 
     async def restricted(self) -> None:
         """Wait until the workspace has said what it takes away: before that nothing is offered unasked."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._restricted.wait(), CONFIGURATION_SECONDS)
+        if not self._restricted.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._restricted.wait(), CONFIGURATION_SECONDS)
 
     async def read_workspace_settings(self) -> None:
         """Ask the client for the section `redraft` of its configuration; it can only restrict."""
@@ -164,7 +164,18 @@ class Assistant:
         self.ledger.save_spans(list(self.sessions.values()), self.recorder, everything=True)
         await self.ledger.stop()
         await self.recorder.stop()
-        await self.host.disconnect()
+        if self._host is not None:
+            await self._host.disconnect()
+
+    @property
+    def host(self) -> Host:
+        """The connection to the model host; what it is made of is imported when it is first needed."""
+        if self._host is None:
+            from lsp_server.host import Host
+
+            self._host = Host(self.paths, self.config)
+            self._host.changed, self._host.tell = self.announce, self.say
+        return self._host
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something beside the requests; it ends with the server."""
@@ -180,7 +191,8 @@ class Assistant:
         assert task is not None
         self._requests.add(task)
         try:
-            yield
+            with self.ledger.under_way():
+                yield
         finally:
             self._requests.discard(task)
 

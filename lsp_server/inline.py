@@ -13,11 +13,12 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from learner.exceptions import RedraftError
 from learner.privacy import excluded
-from learner.records import Decision, Offer, SettledBy
+from learner.records import Decision, Offer
 from lsp_server import offers
 from lsp_server.delta import Position
 from lsp_server.offers import Ask, Place
@@ -94,7 +95,8 @@ class Inline:
         older = self._running.get(uri)
         if older is not None:
             older.cancel()
-        task = asyncio.ensure_future(self._later(session, position, asked))
+        question = self._question(session, position)  # now: a change that follows at once is not part of it
+        task = asyncio.ensure_future(self._later(session, position, question, asked))
         self._running[uri] = task
         try:
             return await task
@@ -111,16 +113,14 @@ class Inline:
             if self._running.get(uri) is task:
                 del self._running[uri]
 
-    async def _later(self, session: Session, position: Position, asked: bool) -> Suggestion | None:
+    async def _later(self, session: Session, position: Position, question: Question, asked: bool) -> Suggestion | None:
         """Answer from what is known; else wait for a pause in the typing and ask the model."""
-        version = session.document.version
-        question = self._question(session, position)
         await self._caught_up(session.document.uri, question.before)
         window = self._assistant.windows.find(session.document.uri)
         known = self._known(window, question.before) is not None
         if not known and not asked:
             await asyncio.sleep(self._pause())
-        if session.document.version != version:
+        if session.document.version != question.place.version:
             session.why = "the text changed meanwhile"
             return None
         return await self._ask(session, position, question, asked)
@@ -191,16 +191,9 @@ class Inline:
         if reason is not None or fitting is None:
             session.why = reason or ""
             return None
-        recorded = await self._record(session, window, fitting)
         text = fitting.offered.replace("\n", session.eol)
-        end, reason = self._still(session, ask, position, line, fitting)
-        if reason is not None:
-            session.why = reason
-            if recorded:
-                session.unseen(fitting.id, SettledBy.SUPERSEDED)
-                assistant.drain(session)
-            return None
-        session.show(fitting, text, position, end, time.monotonic(), recorded=recorded)
+        session.show(fitting, text, position, end, time.monotonic(), recorded=True)
+        assistant.ledger.queue(partial(self._record, session, window, fitting))
         session.why = ""
         self._prepare(window, question, fitting.offered)
         return Suggestion(fitting.id, text, position, end)
@@ -267,24 +260,16 @@ class Inline:
         if asking is not None and after == before:
             await asyncio.wait([asking])
 
-    async def _record(self, session: Session, window: Window, offer: Offer) -> bool:
-        """Record an offer, whole even if the request is cancelled meanwhile: then nobody saw it."""
+    async def _record(self, session: Session, window: Window, offer: Offer) -> None:
+        """Record an offer after it was answered: the user does not wait for the disk.
 
-        async def record() -> bool:
-            first: Decision | None = None if window.recorded else window.decision
-            recorded = await self._assistant.recorder.offered(first, offer)
-            if recorded:
-                self._assistant.windows.note_recorded(window)
-            return recorded
-
-        task = asyncio.ensure_future(record())
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if await task:
-                session.unseen(offer.id, SettledBy.SUPERSEDED)
-                self._assistant.drain(session)
-            raise
+        Until then it counts as recorded. What is said of an offer that the store does not have is ignored there.
+        """
+        first: Decision | None = None if window.recorded else window.decision
+        if await self._assistant.recorder.offered(first, offer):
+            self._assistant.windows.note_recorded(window)
+        else:
+            session.unrecorded(offer.id)
 
     def _still(
         self, session: Session, ask: Ask, position: Position, line: str, offer: Offer

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 Act = Callable[[], Awaitable[object]]
 SAVE_SPANS_EVERY = 2.0
 """Seconds between two writes of spans that changed; a new one is written at once."""
+GIVE_WAY_SECONDS = 0.002
+PATIENCE_SECONDS = 0.1
+"""How long what is queued gives way to answers: they need the interpreter that the store's thread would hold."""
 
 
 class Ledger:
@@ -27,6 +31,9 @@ class Ledger:
     def __init__(self) -> None:
         self._queue: asyncio.Queue[Act] = asyncio.Queue()
         self._worker: asyncio.Task[None] | None = None
+        self._busy = 0
+        self._free = asyncio.Event()
+        self._free.set()
         self._spans_saved_at = 0.0
 
     def queue(self, act: Act) -> None:
@@ -35,18 +42,44 @@ class Ledger:
         if self._worker is None or self._worker.done():
             self._worker = asyncio.ensure_future(self._work())
 
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Meanwhile a request is being answered."""
+        if not self._busy:
+            self._free.clear()
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._free.set()
+
     async def _work(self) -> None:
+        resting = True
         while True:
             act = await self._queue.get()
+            if resting:
+                await self._give_way()
             try:
                 await act()
             except Exception:
                 logger.exception("recording failed")
             finally:
                 self._queue.task_done()
+            resting = self._queue.empty()
+
+    async def _give_way(self) -> None:
+        """Let the requests under way be answered first, and one that came along with what is queued; not for long."""
+        await asyncio.sleep(GIVE_WAY_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._free.wait()
+                await asyncio.sleep(0)  # the answer itself leaves
 
     async def done(self) -> None:
         """Wait until everything that was queued is done."""
+        self._free.set()
         await self._queue.join()
 
     async def stop(self) -> None:

@@ -8,17 +8,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from learner import prompt as prompts
 from learner.bandit import Context
-from learner.client import Generation
 from learner.exceptions import PrivacyError, RedraftError, UnknownArmError
 from learner.privacy import excluded, redacted, secret_in
 from learner.prompt import PROMPT_VERSION
 from learner.records import Decision, Offer, Prompt, Task, new_id, now
 from learner.trimming import trim
-from lsp_server.host import Host
-from lsp_server.recorder import Recorder
+
+if TYPE_CHECKING:
+    from learner.client import Generation
+    from lsp_server.host import Host
+    from lsp_server.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 CHARS_PER_TOKEN = 3
@@ -55,6 +58,8 @@ class Ask:
 def readable(text: str) -> str:
     """A text as a model reads it: line ends as `\\n`, half surrogate pairs as U+FFFD."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.isascii():
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

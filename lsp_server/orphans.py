@@ -7,11 +7,12 @@ again takes up what a dead one left (`lsp_server.reanchor`); what nobody opened 
 from __future__ import annotations
 
 import os
-
-import psutil
+from typing import TYPE_CHECKING
 
 from learner.records import Outcome, SettledBy, Settlement, now
-from learner.store import Store
+
+if TYPE_CHECKING:
+    from learner.store import Store
 
 NOT_PUT_IN = "not put in"
 """State of an offer that does not stand in its document, as far as was written."""
@@ -22,11 +23,15 @@ STALE_WINDOW_SECONDS = 900.0
 
 def owner() -> str:
     """Identifies this process among all, so that a restart knows whose spans are orphans."""
+    import psutil
+
     return f"{os.getpid()}:{psutil.Process().create_time():.3f}"
 
 
 def is_alive(owned_by: str) -> bool:
     """Whether the process that an `owner()` string names still runs."""
+    import psutil
+
     pid, _, created = owned_by.partition(":")
     try:
         process = psutil.Process(int(pid))

@@ -9,6 +9,7 @@ the middle of what it does.
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -103,7 +104,19 @@ class RedraftProtocol(LanguageServerProtocol):
                 code = NOT_INITIALIZED if early else INVALID_REQUEST
                 self._send_response(identifier, error=types.ResponseError(code=code, message=f"{method}: {words}"))
             return
-        super().handle_message(message)
+        self._dispatch(message, method, identifier)
+
+    def _dispatch(self, message: Any, method: str | None, identifier: Any) -> None:
+        """pygls' own `handle_message`, which tells the kinds of messages apart by runtime protocols: 0.1 ms each."""
+        context = contextvars.copy_context()
+        if method is None:
+            context.run(
+                self._handle_response, identifier, getattr(message, "result", None), getattr(message, "error", None)
+            )
+        elif identifier is None:
+            context.run(self._handle_notification, method, message.params)
+        else:
+            context.run(self._handle_request, identifier, method, message.params)
 
     def _refuse(self, message: Malformed) -> None:
         method, identifier = message.body.get("method"), message.body.get("id")

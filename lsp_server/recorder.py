@@ -12,19 +12,21 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from random import SystemRandom
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from learner import bandit as bandits
-from learner import cost as costs
-from learner import privacy, registry
+from learner import privacy
 from learner.bandit import Arm, Bandit, Context
 from learner.config import Paths
 from learner.exceptions import PluginError, RedraftError, StoreLockedError
 from learner.records import BASE_ARM, Decision, Offer, Outcome, SettledBy, Settlement, new_id, now
-from learner.store import Store
 from lsp_server import orphans
 from lsp_server.kept import Tracked
+
+if TYPE_CHECKING:
+    from learner.store import Store
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,8 +53,12 @@ class Recorder:
         self._paused_until = 0.0
         self._held: deque[tuple[Settlement, str]] = deque()
         self._warm = False
-        self.owner = orphans.owner()
         self.problem: str | None = None
+
+    @cached_property
+    def owner(self) -> str:
+        """Whose open spans are this server's (`orphans.owner`)."""
+        return orphans.owner()
 
     # --- consent -------------------------------------------------------------------------------
 
@@ -84,13 +90,16 @@ class Recorder:
 
     async def recording(self, workspace: str) -> int | None:
         """The consent that covers `workspace`, or None: then nothing may be written."""
-        try:
-            await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
-        except TimeoutError:
-            return None
-        if self._record is False:
-            return None
-        return await self._try(self._consent_id, workspace)
+        return await self._try(self._consent_id, workspace) if await self._may_record() else None
+
+    async def _may_record(self) -> bool:
+        """Whether the client's word, once it has come, leaves the choice to the store's consents."""
+        if not self._ready.is_set():
+            try:
+                await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
+            except TimeoutError:
+                return False
+        return self._record is not False
 
     def _consent_id(self, workspace: str) -> int | None:
         store = self._open(create=False)
@@ -136,6 +145,8 @@ class Recorder:
         return chosen or self._decision(context, Arm(BASE_ARM), 1.0, "none")
 
     def _choose(self, context: Context, fingerprint: str, loaded: frozenset[str]) -> Decision:
+        from learner import registry
+
         if self._bandit is None:
             self._bandit = bandits.load(self._bandit_name)
         store = self._open(create=False)
@@ -153,19 +164,18 @@ class Recorder:
 
     async def offered(self, decision: Decision | None, offer: Offer) -> bool:
         """Record an offer (and its decision, unless it joins one that is recorded). False: not recorded."""
-        consent = await self.recording(offer.workspace)
-        if consent is None or privacy.excluded(offer.document):
+        recorded = await self._may_record() and bool(await self._try(self._offered, decision, offer))
+        if recorded and not self._warm:
+            self._warm = True
+            asyncio.get_running_loop().run_in_executor(self._thread, _warm)
+        return recorded
+
+    def _offered(self, decision: Decision | None, offer: Offer) -> bool:
+        if self._consent_id(offer.workspace) is None or privacy.excluded(offer.document):
             return False
         texts = [*(m.content for m in offer.prompt.messages), offer.prompt.prefill, offer.generated, offer.offered]
         if any(privacy.secret_in(text) for text in texts) or not _storable(offer.document, *texts):
             return False
-        recorded = bool(await self._try(self._offered, decision, offer))
-        if recorded and not self._warm:
-            self._warm = True
-            asyncio.get_running_loop().run_in_executor(self._thread, costs.warm)
-        return recorded
-
-    def _offered(self, decision: Decision | None, offer: Offer) -> bool:
         store = self._open(create=True)
         if store is None:
             return False
@@ -280,6 +290,8 @@ class Recorder:
         return act(store) if store is not None else None
 
     def _open(self, *, create: bool) -> Store | None:
+        from learner.store import Store  # on its own thread, while the editor is answered
+
         if self._store is None and (create or self._paths.database.exists()):
             self._store = Store.open(self._paths.database)
         return self._store
@@ -331,6 +343,13 @@ def _probe(store: Store) -> None:
 def _censored(settlement: Settlement, by: SettledBy) -> Settlement:
     """The same offer, with nothing told of it."""
     return Settlement(settlement.offer_id, Outcome.CENSORED, by, settlement.settled_at)
+
+
+def _warm() -> None:
+    """Import what the first cost needs, so that whoever waits for it (an editor that closes) waits less."""
+    from learner import cost
+
+    cost.warm()
 
 
 def _storable(*texts: str) -> bool:

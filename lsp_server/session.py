@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DEPARTED_QUIET_SECONDS = 3.0
 """What was typed instead of ghost text is read after this long without a change."""
+MOST_DEPARTED = 8
+"""Ghost texts whose place is still watched; when more are gone from the screen, the oldest is read at once."""
 MOST_CHANGES = 20_000
 """Changes of one message that are followed: more would hold up all other documents for a second."""
 
@@ -214,6 +216,15 @@ class Session:
         """An offer was recorded and never reached the client: nobody saw it."""
         self.settled.append(Settlement(offer_id, Outcome.CENSORED, by, now()))
 
+    def unrecorded(self, offer_id: str) -> None:
+        """Ghost text could not be recorded: it is shown, and not followed."""
+        if self.ghost is not None and self.ghost.offer.id == offer_id:
+            self.ghost.recorded = False
+        self.departed = [shown for shown in self.departed if shown.offer.id != offer_id]
+        self.settled = [settlement for settlement in self.settled if settlement.offer_id != offer_id]
+        self.tracker.open.pop(offer_id, None)
+        self._forget(offer_id)
+
     def depart(self, at: float) -> None:
         """The ghost text is gone from the screen. What is typed instead is read a little later."""
         shown, self.ghost = self.ghost, None
@@ -222,19 +233,24 @@ class Session:
         shown.ended_at = at
         if shown.recorded and not shown.put_in:
             self.departed.append(shown)
+            if len(self.departed) > MOST_DEPARTED:
+                self._ignored(self.departed.pop(0), at, SettledBy.SUPERSEDED)
 
     def settle_departed(self, at: float, by: SettledBy = SettledBy.SUPERSEDED) -> None:
         """Record ignored ghost text together with what was typed in its place."""
         departed, self.departed = self.departed, []
         for shown in departed:
-            typed = shown.ghost.typed(self.document)
-            self.settled.append(
-                Settlement(
-                    shown.offer.id, Outcome.IGNORED, by, now(),
-                    typed=unix(typed) or None, shown_ms=self._seen(shown, at),
-                    deleted_chars=len(shown.offer.offered),
-                )
-            )  # fmt: skip
+            self._ignored(shown, at, by)
+
+    def _ignored(self, shown: Shown, at: float, by: SettledBy) -> None:
+        typed = shown.ghost.typed(self.document)
+        self.settled.append(
+            Settlement(
+                shown.offer.id, Outcome.IGNORED, by, now(),
+                typed=unix(typed) or None, shown_ms=self._seen(shown, at),
+                deleted_chars=len(shown.offer.offered),
+            )
+        )  # fmt: skip
 
     # --- settling ------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from learner.client import ZERO_ADAPTER
+from learner.host_listing import ZERO_ADAPTER
 from learner.records import BASE_ARM
 
 if TYPE_CHECKING:

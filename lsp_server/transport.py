@@ -12,26 +12,41 @@ import logging
 import os
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event
-from typing import TYPE_CHECKING, Any
+from threading import Event, Thread
+from typing import IO, TYPE_CHECKING, Any
 
-from pygls.io_ import StdinAsyncReader, StdoutWriter, run_async
+from pygls.io_ import StdoutWriter, run_async
 
 if TYPE_CHECKING:
     from lsp_server.server import RedraftServer
 
 logger = logging.getLogger(__name__)
+CHUNK = 1 << 16
 
 
-async def serve(server: RedraftServer, reader: Any, writer: Any) -> None:
+class _InTurn:
+    """A reader that lets a request begin before the message behind it is taken in, though both have arrived.
+
+    Else a change that was sent after a request would be in the text before the request looks at it.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self.readline = reader.readline
+        self._read = reader.readexactly
+
+    async def readexactly(self, count: int) -> bytes:
+        await asyncio.sleep(0)
+        return await self._read(count)
+
+
+async def serve(server: RedraftServer, reader: asyncio.StreamReader, writer: Any) -> None:
     """Serve one client until it leaves, then shut the assistant down."""
     server.stopping = Event()
     server.protocol.set_writer(writer)
     try:
         await run_async(
             stop_event=server.stopping,
-            reader=reader,
+            reader=_InTurn(reader),
             protocol=server.protocol,
             logger=logging.getLogger("pygls"),
             error_handler=server.report_server_error,
@@ -44,18 +59,38 @@ async def serve(server: RedraftServer, reader: Any, writer: Any) -> None:
 
 def stdio(server: RedraftServer) -> int:
     """Serve standard input and output; the exit status."""
-    reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stdin")
 
     async def run() -> bool:
-        reader = StdinAsyncReader(sys.stdin.buffer, reading)
+        reader = _fed_from(sys.stdin.buffer)
         return await _until_signalled(server, serve(server, reader, StdoutWriter(sys.stdout.buffer)))
 
     signalled = asyncio.run(run())
     code = server.exit_code
-    if signalled:  # a thread still waits for standard input, and would keep the interpreter alive
+    if signalled:  # a thread still waits for standard input, and would hold its lock while the interpreter ends
         logging.shutdown()
         os._exit(code)
     return code
+
+
+def _fed_from(source: IO[bytes]) -> asyncio.StreamReader:
+    """A stream of what a thread reads from `source`, which may be a file or a console as well as a pipe.
+
+    One change of threads for all that has arrived. pygls' own reader takes three for each message, and under
+    load each of them waits for the interpreter's lock.
+    """
+    loop, stream = asyncio.get_running_loop(), asyncio.StreamReader()
+
+    def read() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            try:
+                while data := os.read(source.fileno(), CHUNK):
+                    loop.call_soon_threadsafe(stream.feed_data, data)
+            except OSError as error:
+                logger.warning("standard input cannot be read: %s", error)
+            loop.call_soon_threadsafe(stream.feed_eof)
+
+    Thread(target=read, name="stdin", daemon=True).start()
+    return stream
 
 
 def tcp(server: RedraftServer, port: int) -> int:

@@ -9,7 +9,7 @@ from lsp_server.delta import Position
 from lsp_server.document import Document, DocumentError
 from lsp_server.ghost import Ghost
 from lsp_server.kept import Tracked
-from lsp_server.session import DEPARTED_QUIET_SECONDS, MOST_CHANGES, Session
+from lsp_server.session import DEPARTED_QUIET_SECONDS, MOST_CHANGES, MOST_DEPARTED, Session
 from lsp_server.shown import Pending
 
 BEGUN = "The tide"
@@ -117,6 +117,27 @@ def test_unrecorded_ghost_text_leaves_no_trace() -> None:
     it.session.closed(it.at, 60, 60)
     assert it.session.settled == []
     assert it.session.tracker.open == {}
+
+
+def test_of_ghost_text_that_is_long_gone_the_oldest_is_read_at_once() -> None:
+    it = Editing()
+    for number in range(MOST_DEPARTED + 2):
+        it.show(" rises.", identifier=str(number))
+    assert [s.offer_id for s in it.session.settled] == ["0"]
+    assert it.session.settled[0].outcome is Outcome.IGNORED
+    assert len(it.session.departed) == MOST_DEPARTED
+
+
+def test_what_could_not_be_recorded_after_all_is_followed_no_more() -> None:
+    it = Editing()
+    for number, text in enumerate([" rises.", " falls."]):
+        it.show(text, identifier=str(number))
+    it.change((8, 8, 0, " falls."))
+    assert list(it.session.tracker.open) == ["1"]
+    for number in range(2):
+        it.session.unrecorded(str(number))
+    it.session.closed(it.at, 60, 60)
+    assert (it.session.settled, it.session.fresh, it.session.dirty) == ([], set(), set())
 
 
 def test_ghost_text_that_is_gone_can_still_be_declined() -> None:

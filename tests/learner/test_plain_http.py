@@ -1,0 +1,90 @@
+"""HTTP/1.1 as bytes: where a body ends, what is no HTTP, and which error says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+from rogue_server import rogue
+
+from learner.plain_http import PlainTransport
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@asynccontextmanager
+async def host(answer: bytes, *, stays: bool = False) -> AsyncIterator[str]:
+    """Answers every request with the same bytes, then closes, unless it stays."""
+
+    async def say(writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+        if stays:
+            await asyncio.Event().wait()
+
+    async with rogue({"/": say}) as there:
+        yield there.url
+
+
+async def got(answer: bytes, *, stays: bool = False) -> httpx2.Response:
+    async with (
+        host(answer, stays=stays) as url,
+        httpx2.AsyncClient(transport=PlainTransport(), base_url=url, timeout=0.5, trust_env=False) as http,
+    ):
+        return await http.get("/")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 5\r\n\r\nhello",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nTrailer: t\r\n\r\n",
+        OK + b"content-length:5\r\nX:\r\n\r\nhello and more",
+    ],
+)
+async def test_a_body_ends_where_the_host_says(answer: bytes) -> None:
+    assert (await got(answer, stays=True)).text == "hello"
+
+
+async def test_a_body_without_a_length_ends_with_the_connection() -> None:
+    assert (await got(OK + b"\r\nhello")).text == "hello"
+    assert (await got(b"HTTP/1.1 204 No Content\r\n\r\n", stays=True)).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        OK + b"no colon\r\n\r\n",
+        OK + b"Content-Length: -1\r\n\r\n",
+        OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        OK + b"Content-Length: 9\r\n\r\nshort",
+        OK + b"Transfer-Encoding: gzip\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 16 + b"\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+        OK + b"X: " + b"y" * (1 << 17) + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused(answer: bytes) -> None:
+    with pytest.raises(httpx2.RemoteProtocolError):
+        await got(answer)
+
+
+async def test_silence_and_nobody_there() -> None:
+    with pytest.raises(httpx2.ReadTimeout):
+        await got(OK, stays=True)
+    async with host(b"") as url:
+        pass
+    with pytest.raises(httpx2.ConnectError):
+        await httpx2.AsyncClient(transport=PlainTransport(), trust_env=False).get(url)
+    with pytest.raises(httpx2.ConnectError):
+        await httpx2.AsyncClient(transport=PlainTransport("/nowhere/at/all.sock"), trust_env=False).get("http://host")

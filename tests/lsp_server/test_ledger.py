@@ -1,0 +1,45 @@
+"""The queue before the recorder: in order, after the answers under way, and at once for whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from lsp_server.ledger import Ledger
+
+
+def noting(done: list[str], word: str) -> Callable[[], Awaitable[object]]:
+    async def act() -> None:
+        done.append(word)
+
+    return act
+
+
+async def test_what_is_queued_gives_way_to_a_request() -> None:
+    ledger, done = Ledger(), list[str]()
+    with ledger.under_way():
+        ledger.queue(noting(done, "written"))
+        ledger.queue(noting(done, "written too"))
+        await asyncio.sleep(0.02)
+        done.append("answered")
+    await ledger.done()
+    assert done == ["answered", "written", "written too"]
+
+
+async def test_but_not_for_long() -> None:
+    ledger, written = Ledger(), asyncio.Event()
+
+    async def act() -> None:
+        written.set()
+
+    with ledger.under_way():
+        ledger.queue(act)
+        await asyncio.wait_for(written.wait(), 5)
+
+
+async def test_nor_to_a_request_that_waits_for_it() -> None:
+    ledger, done = Ledger(), list[str]()
+    with ledger.under_way():
+        ledger.queue(noting(done, "written"))
+        await ledger.done()
+    assert done == ["written"]
