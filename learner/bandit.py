@@ -108,18 +108,18 @@ def key(task: str, arm: str, version: str | None) -> str:
     return f"{task}/{arm}/{version or ''}"
 
 
-def fold(state: State, event: Event) -> State:
-    """Add one event, in place; events commute, so any order of arrival gives the same state."""
+def fold(state: State, event: Event, times: int = 1) -> State:
+    """Add an event, or `times` that are alike, in place; events commute: any order of arrival gives the same state."""
     tally = state.setdefault(key(event.task, event.arm, event.adapter_version), Tally())
     if event.kind == "chosen":
-        tally.in_flight += 1
+        tally.in_flight += times
         return state
-    tally.in_flight -= 1
+    tally.in_flight -= times
     if event.loss is not None:
         loss = round(event.loss / GRAIN) * GRAIN
-        tally.n += 1
-        tally.total += loss
-        tally.squares += loss * loss
+        tally.n += times
+        tally.total += times * loss
+        tally.squares += times * loss * loss
     return state
 
 

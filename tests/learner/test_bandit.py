@@ -20,6 +20,7 @@ from learner.bandit import (
     choose,
     common_cost,
     evidence,
+    fold,
     fold_all,
     installed,
     key,
@@ -79,6 +80,14 @@ def test_any_order_of_arrival_gives_exactly_the_same_state(events, random):
 def test_a_cached_state_that_is_continued_equals_the_replay(events, cut):
     cached = fold_all(events[:cut])
     assert fold_all(events[cut:], cached) == fold_all(events)
+
+
+@given(histories(), st.integers(1, 50))
+def test_events_that_are_alike_can_be_counted(events, times):
+    counted = {}
+    for event in events:
+        fold(counted, event, times)
+    assert counted == fold_all(event for event in events for _ in range(times))
 
 
 def test_settled_before_chosen():
