@@ -34,6 +34,11 @@ from learner.exceptions import HostUnavailableError
 
 START_SECONDS = 120.0
 """How long an engine may take to read its model."""
+COPIED, GUESSED = 8, 16
+"""After so many tokens that stand in the text before, the next so many are guessed from there and checked at once.
+
+Fewer tokens guess wrong in a draft, where nothing is copied, and a wrong guess costs time (docs/experiments.md).
+"""
 
 
 class EngineSpec(msgspec.Struct, frozen=True):
@@ -246,7 +251,8 @@ def common_params(spec: EngineSpec) -> Any:
     params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in spec.adapters]
     params.cache_ram_mib = 0
     params.cache_idle_slots = False
-    params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_CACHE]
+    params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+    params.speculative.ngram_simple.size_n, params.speculative.ngram_simple.size_m = COPIED, GUESSED
     params.n_parallel = spec.slots
     params.n_ctx = spec.slots * spec.context
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads_for(spec.threads)
@@ -265,7 +271,8 @@ def llama_server_command(spec: EngineSpec, port: int) -> list[str]:
     for path in spec.adapters:
         command += ["--lora", path]
     threads = str(threads_for(spec.threads))
-    command += ["--lora-init-without-apply", "--cache-ram", "0", "--spec-type", "ngram-cache"]
+    command += ["--lora-init-without-apply", "--cache-ram", "0", "--spec-type", "ngram-simple"]
+    command += ["--spec-ngram-simple-size-n", str(COPIED), "--spec-ngram-simple-size-m", str(GUESSED)]
     command += ["--parallel", str(spec.slots), "--ctx-size", str(spec.slots * spec.context)]
     command += ["--threads", threads, "--threads-batch", threads, "--reasoning-format", "none"]
     command += ["--no-ui", "--no-slots", "--metrics", "--offline", "--timeout", "10", "--log-verbosity", "1"]

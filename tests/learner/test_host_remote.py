@@ -178,7 +178,7 @@ def test_the_wheel_still_has_the_settings_we_rely_on(arms: ArmSet, tmp_path: Pat
     assert params.api_keys == ["k-1"]
     assert (params.ui, params.endpoint_slots, params.endpoint_metrics) == (False, False, True)
     assert params.timeout_read == 10
-    assert [kind.name for kind in params.speculative.types] == ["COMMON_SPECULATIVE_TYPE_NGRAM_CACHE"]
+    assert [kind.name for kind in params.speculative.types] == ["COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE"]
 
 
 def test_the_key_is_in_no_command_line(arms: ArmSet, tmp_path: Path) -> None:
