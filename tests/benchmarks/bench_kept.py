@@ -163,9 +163,11 @@ def rows() -> list[Row]:
     for kind in [*KINDS, "all"]:
         best = min(kinds[kind].error for name, kinds in table.items() if name != "ours")
         limit = 0.1 if kind == "all" else None
-        made.append(Row.of(f"kept text, {kind}: error of the cost", table["ours"][kind].error, best, limit, "cost"))
+        made.append(
+            Row.of(f"kept text, {kind}: error of the cost", table["ours"][kind].error, best, limit, "cost", on="ours")
+        )
     best = min(kinds["all"].wrong for name, kinds in table.items() if name != "ours")
-    made.append(Row.of("kept text, all: wrong outcomes", table["ours"]["all"].wrong, best, 0.1, "share"))
+    made.append(Row.of("kept text, all: wrong outcomes", table["ours"]["all"].wrong, best, 0.1, "share", on="ours"))
     made.append(Row.of("kept text, all: censored", table["ours"]["all"].censored, None, 0.05, "share"))
     return made
 

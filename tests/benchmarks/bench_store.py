@@ -1,19 +1,17 @@
-"""The store against bare sqlite3: recording an edit, opening, choosing, exporting.
+"""The store of a million edits against plain sqlite3: recording an edit, opening, choosing, exporting.
 
-    python tests/benchmarks/bench_store.py [ROWS]
+    python -m tests.benchmarks.bench_store [ROWS]
 
-Prints JSON rows of name, ours, peer, ratio (ours / peer), limit (the highest ratio that is fine)
-and unit. The peer of a record is one autocommitted INSERT of the same row into one table with the
-same settings; that of opening, `sqlite3.connect` and one SELECT; that of a choice, the same choice
-with the bandit's state folded anew; that of the export's memory, the size of the file it writes.
-On a busy machine p99 is the scheduler's (a step of 4 ms): run it under `chrt -f 1` to see ours.
+The peer of a record is one autocommitted INSERT of the same row into one table of as many rows, with the same
+settings; that of opening, `sqlite3.connect` and one SELECT; that of a choice, the same choice with the bandit's state
+folded anew; that of the export's memory, an export of ten thousand rows: it may not grow with them. On a busy machine
+p99 is the scheduler's (a step of 4 ms): run it under `chrt -f 1` to see ours.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import resource
 import sqlite3
 import sys
@@ -28,19 +26,18 @@ from typing import Any
 from learner import bandit, cost, exchange
 from learner.records import Decision, Message, Offer, Outcome, Prompt, SettledBy, Settlement, Task, new_id, now
 from learner.store import EDIT_COLUMNS, Store
+from tests.benchmarks.row import Row, share
 
 WORDS = "the quick brown fox jumps over the lazy dog and runs away from all of it"
 TEXT = ". ".join([WORDS] * 7)
 """About 500 characters, a paragraph."""
 PROMPT = Prompt((Message("system", "Answer with the text itself."), Message("user", f"Make it shorter.\n\n{TEXT}")))
 KEPT = TEXT.replace("lazy", "sleepy", 2)
+SHORT = "The quick brown fox jumps over the lazy dog."
+"""What the edits say that are there before: a million paragraphs would take minutes to write."""
+SMALL = 10_000
 RECORDS = 600
 """Edits recorded per measurement: p99 stands on the slowest six."""
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value below which a share of the values lies."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 def timed(act: Callable[[], object], times: int) -> list[float]:
@@ -54,7 +51,7 @@ def timed(act: Callable[[], object], times: int) -> list[float]:
 
 
 def fill(path: Path, rows: int) -> None:
-    """Make a store with that many settled edits of a paragraph each, by set operations."""
+    """Make a store with that many settled edits of a sentence each, by set operations."""
     numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) "
     with Store.open(path) as store, store.transaction() as db:
         db.execute(
@@ -67,13 +64,13 @@ def fill(path: Path, rows: int) -> None:
             " completion_tokens, latency_ms, arm, base_model, engine) "
             f"{numbers} SELECT 'o' || i, 'd' || i, i, 'rewrite', 'markdown', 'file:///' || (i / 20), 'file:///w', '',"
             " 'editor', 1, '[0, 0, 0, 0]', '', ?, '1', ?, ?, 'stop', 100, 100, 10.0, 'base', 'fp', 'llama.cpp' FROM n",
-            [PROMPT.to_json(), TEXT, TEXT],
+            [Prompt((Message("user", SHORT),)).to_json(), SHORT, SHORT],
         )
         db.execute(
             "INSERT INTO outcomes (offer_id, outcome, kept, cost, cost_max, kept_chars, modified_chars, deleted_chars,"
             f" appended_chars, settled_by, settled_at) {numbers}"
             " SELECT 'o' || i, 'edited', ?, 0.1, 0.1, 1, 1, 1, 0, 'quiet', i FROM n",
-            [KEPT],
+            [SHORT.replace("lazy", "sleepy")],
         )
         for kind in ("chosen", "settled"):
             loss = "0.1" if kind == "settled" else "NULL"
@@ -100,6 +97,11 @@ def record(store: Store, outcome: Outcome) -> None:
     store.settle(Settlement(offer.id, outcome, SettledBy.QUIET, now(), kept=kept, kept_chars=len(kept)))
 
 
+def record_accepted(store: Store) -> None:
+    """One edit that was accepted as it was offered."""
+    record(store, Outcome.ACCEPTED)
+
+
 def bare_inserts(folder: Path, like: tuple[Any, ...], rows: int) -> list[float]:
     """Milliseconds of single INSERTs of a row of the view into one table that already holds `rows` of them."""
     with contextlib.closing(sqlite3.connect(folder / "bare.db", isolation_level=None)) as db:
@@ -113,51 +115,49 @@ def bare_inserts(folder: Path, like: tuple[Any, ...], rows: int) -> list[float]:
         return timed(lambda: db.execute(insert, like), RECORDS)
 
 
-def grown(path: Path, pipe: Any) -> None:
-    """In a process of its own: MB that its memory grows by while it exports, and MB that it exports."""
+def exporting(path: Path, pipe: Any) -> None:
+    """In a process of its own: MB that it takes at most while it exports, and seconds for it."""
 
-    class Counter:
-        bytes = 0
-
+    class Nowhere:
         def write(self, text: str) -> int:
-            self.bytes += len(text)
             return len(text)
 
-    out = Counter()
+    started = time.perf_counter()
     with Store.open(path, read_only=True) as store:
-        next(store.edits(limit=1))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        exchange.export(store, out)  # type: ignore[arg-type]
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    pipe.send(((after - before) / 1024, out.bytes / 1e6))
+        exchange.export(store, Nowhere())  # type: ignore[arg-type]
+    pipe.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.perf_counter() - started))
 
 
-def row(name: str, ours: float, peer: float, limit: float, unit: str) -> dict[str, Any]:
-    """A row of `build/bench.json`."""
-    return {"name": name, "ours": ours, "peer": peer, "ratio": ours / peer, "limit": limit, "unit": unit}
+def export_cost(path: Path) -> tuple[float, float]:
+    """Peak MB and seconds of an export."""
+    here, there = get_context("spawn").Pipe()
+    child = get_context("spawn").Process(target=exporting, args=(path, there))
+    child.start()
+    found: tuple[float, float] = here.recv()
+    child.join()
+    return found
 
 
-def rows(size: int = 10_000) -> list[dict[str, Any]]:
-    """Measure a store of `size` edits; about half a minute at 10,000."""
+def rows(size: int = 1_000_000) -> Iterator[Row]:
+    """Measure a store of `size` edits: two minutes at a million."""
     with tempfile.TemporaryDirectory() as name:
-        return list(_measure(Path(name), size))
+        yield from _measure(Path(name), size)
 
 
-def _measure(folder: Path, size: int) -> Iterator[dict[str, Any]]:
-    path = folder / "home" / "edits.db"
+def _measure(folder: Path, size: int) -> Iterator[Row]:
+    path, small = folder / "home" / "edits.db", folder / "small" / "edits.db"
     fill(path, size)
+    fill(small, SMALL)
     at = f"at {size:,} rows"
 
-    here, there = get_context("fork").Pipe()
-    child = get_context("fork").Process(target=grown, args=(path, there))
-    child.start()
-    memory, written = here.recv()
-    child.join()
-    yield row(f"export: memory {at}", memory, written, 0.5, "MB")
+    memory, seconds = export_cost(path)
+    least, few = export_cost(small)
+    yield Row.of(f"export: peak memory {at}, against {SMALL:,}", memory, least, 1.1, "MB")
+    yield Row.of(f"export: a row {at}, against {SMALL:,}", 1e6 * seconds / size, 1e6 * few / SMALL, 1.5, "us")
 
     opened = timed(lambda: Store.open(path).close(), 50)
     plain = timed(lambda: sqlite3.connect(path).execute("SELECT count(*) FROM sqlite_master").connection.close(), 50)
-    yield row(f"open {at}, p50", percentile(opened, 0.5), percentile(plain, 0.5), 50, "ms")
+    yield Row.of(f"open {at}, p50", share(opened, 0.5), share(plain, 0.5), 100, "ms", on="ours")
 
     cost.paper_tokens("the first edit of a process loads nltk; that is not measured here")
     with Store.open(path) as store:
@@ -166,22 +166,23 @@ def _measure(folder: Path, size: int) -> Iterator[dict[str, Any]]:
         gc.collect()
         for outcome in (Outcome.ACCEPTED, Outcome.EDITED):
             took = timed(lambda kind=outcome: record(store, kind), RECORDS)  # type: ignore[misc]
-            for share in (0.5, 0.99):
-                what = f"record an edit ({outcome}) {at}, p{share * 100:.0f}"
-                yield row(what, percentile(took, share), percentile(bare, share), 80, "ms")
+            for part, limit in ((0.5, None), (0.99, 2.0)):
+                what = f"record an edit ({outcome}) {at}, p{part * 100:.0f}"
+                yield Row.of(what, share(took, part), share(bare, part), limit, "ms", on="ours")
 
         thompson, arms = bandit.load("thompson"), [bandit.Arm("base"), bandit.Arm("sft", ("sft-1",))]
         context, rng = bandit.Context(Task.REWRITE), Random(1)
         store.bandit_state()  # caches
-        cached = timed(lambda: bandit.choose(thompson, context, arms, store.bandit_state(), rng), 100)
+        cached = timed(lambda: bandit.choose(thompson, context, arms, store.bandit_state(), rng), 200)
         anew = timed(lambda: bandit.choose(thompson, context, arms, store.bandit_state(rebuild=True), rng), 3)
-        yield row(f"choose {at}, p50", percentile(cached, 0.5), percentile(anew, 0.5), 0.2, "ms")
+        for part in (0.5, 0.99):
+            yield Row.of(f"choose {at}, p{part * 100:.0f}", share(cached, part), share(anew, 0.5), 1.0, "ms", on="ours")
 
 
 def main() -> None:
-    """Print the rows as JSON."""
-    json.dump(rows(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000), sys.stdout, indent=1)
-    print()
+    """Print the rows."""
+    for row in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000):
+        print(row)
 
 
 if __name__ == "__main__":
