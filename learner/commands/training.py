@@ -54,6 +54,7 @@ def need_training() -> None:
     type=click.Choice(["shared", "own", "both"]),
     help="Learn from everybody's edits, from your own only, or an adapter of each; default: the setting `people`.",
 )
+@click.option("--from-scratch", is_flag=True, help="Do not go on from the adapters there are.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained on; write nothing.")
 @json_option
 @friendly
@@ -65,6 +66,7 @@ def train(
     trainer: str,
     form: str | None,
     people: Literal["shared", "own", "both"] | None,
+    from_scratch: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -72,7 +74,8 @@ def train(
 
     A fifth of the documents is held out for ever. Each adapter answers their prompts on the engine
     that serves; one that is clearly better than the base serves from then on, one that cannot be
-    told gets a fifth of the requests, one that is worse is not used.
+    told gets a fifth of the requests, one that is worse is not used. After a few new edits a training
+    goes on from the adapter that is in use, with the new ones and as many of the old.
 
     \b
     Examples:
@@ -101,7 +104,7 @@ def train(
                 return
             report = run_training(
                 chosen, settings, epochs=epochs, learning_rate=learning_rate, trainer=trainer, form=form,
-                dry_run=dry_run, world=world,
+                from_scratch=from_scratch, dry_run=dry_run, world=world,
             )  # fmt: skip
     except (processes.PeerError, processes.ProcessLostError) as error:
         if processes.follows():  # the first process says it
@@ -128,6 +131,7 @@ def run_training(
     learning_rate: float | None = None,
     trainer: str = "auto",
     form: str | None = None,
+    from_scratch: bool = False,
     dry_run: bool = False,
     world: World | None = None,
 ) -> dict[str, Any]:
@@ -152,6 +156,7 @@ def run_training(
         )
     base = model_files.current(paths, settings)
     dials: dict[str, Any] = {"learning_rate": learning_rate, "trainer": trainer, "people": settings.people}
+    dials["from_scratch"] = from_scratch
     if epochs is not None:
         dials["epochs"] = epochs
     if form is not None:

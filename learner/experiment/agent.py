@@ -19,7 +19,7 @@ from learner.feedback import FeedbackType, Teaches, teaches, usable_edits
 from learner.models import BaseModel, Progress
 from learner.records import Edit, Outcome, Prompt, Task
 from learner.training.dataset import tokenise
-from learner.training.fit import Samples, fitting
+from learner.training.fit import Samples, trained
 from learner.training.policy import load_policy
 from learner.training.sampling import sample
 from learner.training.settings import TrainSettings
@@ -123,9 +123,8 @@ class Agent:
         likely = tokenise(usable_edits(held, Teaches.LABELS), tokenizer, settings, invocation).rows
         samples = Samples(self._base.fingerprint, self._work / "samples")
         started = time.monotonic()
-        fit = fitting(self._policy, kind, data, settings, self._work / "trainer", samples, held=likely, tell=tell)
+        fit = trained(self._policy, kind, data, settings, self._work / "trainer", samples, held=likely, tell=tell)
         with fit as (trainer, _):
-            trainer.train()
             yield {
                 "kept_loss": fmean(trainer.kept_losses(likely)),
                 "seconds": time.monotonic() - started,

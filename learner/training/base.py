@@ -78,16 +78,21 @@ class FrozenBase:
         for prompt, text in zip(prompts, texts, strict=True):
             head = tuple(prompt_ids(prompt, tokenizer))
             asked.append(Text(head, len(head) - invocation, tuple(answer_ids(text, tokenizer, ended=False))))
-        found: dict[Text, Tensor] = {}
+        computed = self._policy.computed
+        keys = {} if computed is None else {computed.key("features", t.prompt, t.answer): t for t in asked}
+        found = {} if computed is None else {keys[key]: row for key, row in computed.get(keys).items()}
         before = lm.training
         lm.eval()
-        order = sorted(set(asked), key=self._length)
+        order = sorted(set(asked) - found.keys(), key=self._length)
         if self._policy.prefixes is not None:
             self._policy.prefixes.fill([t.prompt[: t.start] for t in order])
         while order:
             count = max(1, BATCH_TOKENS // self._length(order[-1]))
             batch, order = order[-count:], order[:-count]
-            found |= zip(batch, self._means(batch), strict=True)
+            made = dict(zip(batch, self._means(batch), strict=True))
+            found |= made
+            if computed is not None:
+                computed.put({computed.key("features", t.prompt, t.answer): row for t, row in made.items()})
         lm.train(before)
         return torch.stack([found[text] for text in asked])
 

@@ -52,6 +52,11 @@ class Tokenised:
     edits: tuple[Edit, ...]
     left_out: Mapping[str, int]
 
+    def only(self, offers: Set[str]) -> Tokenised:
+        """Those of these offers."""
+        pairs = [(r, e) for r, e in zip(self.rows, self.edits, strict=True) if r.offer_id in offers]
+        return replace(self, rows=tuple(r for r, _ in pairs), edits=tuple(e for _, e in pairs))
+
 
 def tokenise(edits: Sequence[Edit], tokenizer: Any, settings: TrainSettings, invocation: Sequence[int]) -> Tokenised:
     """Turn edits into rows.

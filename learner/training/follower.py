@@ -9,7 +9,7 @@ from pathlib import Path
 from learner import feedback as plugins
 from learner.exceptions import ModelError
 from learner.models import BaseModel
-from learner.training.fit import Samples, fitting
+from learner.training.fit import Samples, trained
 from learner.training.policy import load_policy
 from learner.training.processes import World
 from learner.training.settings import TrainSettings
@@ -42,10 +42,10 @@ def follow(base: BaseModel, world: World) -> None:
                     if not name:
                         break
                     kind = plugins.load(name)
-                    with fitting(
+                    with trained(
                         policy, kind, None, begun.settings, Path(work) / name, samples, tell=_silent, world=world
-                    ) as (trainer, _):
-                        trainer.train()
+                    ):
+                        pass
             except Exception:  # a plugin may raise anything; the first process reports it and says what is next
                 if world.lost:
                     raise

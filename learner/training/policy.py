@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -11,6 +12,7 @@ from learner.exceptions import ModelError, TrainingError
 from learner.models import BaseModel
 from learner.records import AdapterForm
 from learner.training import precision
+from learner.training.computed import Computed
 from learner.training.fast.llama import obstacle
 from learner.training.prefixes import Prefixes
 from learner.training.reference import Reference
@@ -20,8 +22,10 @@ from learner.training.trainer import Policy
 log = logging.getLogger(__name__)
 
 
-def load_policy(base: BaseModel, settings: TrainSettings) -> Policy:
+def load_policy(base: BaseModel, settings: TrainSettings, cache: Path | None = None) -> Policy:
     """The base, frozen, on accelerate's device, in the number format that is fast there.
+
+    What it computes of texts once and for all is kept in the folder `cache`, if there is one.
 
     Raises ModelError when its folder cannot be loaded, TrainingError where the settings insist on the fast
     pass and the model does not allow it.
@@ -40,14 +44,16 @@ def load_policy(base: BaseModel, settings: TrainSettings) -> Policy:
     activated = settings.form is AdapterForm.ALORA and bool(base.invocation)
     prefixes = Prefixes.where_supported(causal_lm) if activated else None
     fast = takes_fast(causal_lm, settings, shared=prefixes is not None or not activated)
+    computed = None if cache is None else Computed(cache, f"{base.fingerprint} {dtype}")
     return Policy(
         causal_lm=causal_lm,
         tokenizer=tokenizer,
         device=device,
         invocation=base.invocation if activated else (),
         prefixes=prefixes,
-        reference=Reference(causal_lm, prefixes, device, fast=fast),
+        reference=Reference(causal_lm, prefixes, device, fast=fast, computed=computed),
         fast=fast,
+        computed=computed,
     )
 
 

@@ -14,18 +14,21 @@ class AdapterReport:
     """What became of one arm.
 
     `feedback` is the arm's name: the feedback type's, with `_own` where only one's own edits taught
-    it. `rows` were trained on; `left_out` counts the others by reason. Losses are the plugin's, means
-    over the first and last tenth of the steps; `held_out_loss` is None without held-out rows, or
-    where `prepare` makes what the loss needs. `proxy_cost` (with its bootstrap `interval`),
-    `untouched` (share), `length_ratio` (against kept texts) and `cut_share` (ended by the token
-    limit) are the held-out figures on the engine that serves; `kept_loss` is -log pi(y' | x) per
-    token of held-out kept texts, in nats. `error` is set where it failed.
+    it. `rows` were trained on, `new` of them for the first time, where it `went_on_from` an adapter;
+    `left_out` counts the others by reason. Losses are the plugin's, means over the first and last tenth
+    of the steps; `held_out_loss` is None without held-out rows, or where `prepare` makes what the loss
+    needs. `proxy_cost` (with its bootstrap `interval`), `untouched` (share), `length_ratio` (against
+    kept texts) and `cut_share` (ended by the token limit) are the held-out figures on the engine that
+    serves; `kept_loss` is -log pi(y' | x) per token of held-out kept texts, in nats. `error` is set
+    where it failed.
     """
 
     feedback: str
     rows: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     adapter_id: str | None = None
+    went_on_from: str | None = None
+    new: int | None = None
     seconds: float = 0.0
     steps: int = 0
     tokens: int = 0

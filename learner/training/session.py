@@ -19,9 +19,10 @@ from learner.models import BaseModel, Progress
 from learner.records import AdapterState, AdapterVersion, Run, now
 from learner.store import Store
 from learner.training import batches
+from learner.training.again import RATE, GoingOn, going_on
 from learner.training.dataset import Row, Tokenised, tokenise
 from learner.training.evaluate import Figures, Likelihood, interval, judge, measure, second_moment
-from learner.training.fit import SHORTEST_ANSWER, Samples, fitting
+from learner.training.fit import SHORTEST_ANSWER, Samples, trained
 from learner.training.follower import Beginning
 from learner.training.logprobs import Text
 from learner.training.policy import load_policy
@@ -69,7 +70,7 @@ class Session:
     def _train_all(self) -> None:
         self._world.share(Beginning(self._settings, self._base.fingerprint))
         self._progress("Loading the base model", None)
-        policy = load_policy(self._base, self._settings)
+        policy = load_policy(self._base, self._settings, self._paths.data / "cache" / "computed")
         data = self._rows(policy)
         self._base_losses(policy)
         for number, (name, rows) in enumerate(data.items(), 1):
@@ -115,21 +116,26 @@ class Session:
     def _train_one(self, policy: Policy, name: str, data: Tokenised, which: str) -> None:
         started = time.monotonic()
         feedback = self._plan.types[name]
+        offers = [r.offer_id for r in data.rows]
+        again = going_on(self._store, name, feedback.name, self._base.fingerprint, self._settings, offers)
+        settings = self._settings
+        if again is not None:
+            settings = replace(settings, rate_scale=settings.rate_scale * RATE)
         held = [] if getattr(feedback, "prepare", None) is not None else self._held_rows(policy, feedback)
         samples = Samples(self._base.fingerprint, self._paths.data / "cache" / "samples")
-        with fitting(
+        with trained(
             policy,
             feedback,
             data,
-            self._settings,
+            settings,
             self._work / f"{name}-run",
             samples,
             held=held,
             tell=lambda words, share: self._progress(f"{words} {which}", share),
             world=self._world,
+            going_on=again,
         ) as (trainer, data):
             self._update(name, rows=len(trainer.rows), left_out=data.left_out)
-            trainer.train()
             losses = trainer.losses
             tenth = max(1, len(losses) // 10)
             self._update(
@@ -143,15 +149,18 @@ class Session:
             self._kept_losses[name] = trainer.kept_losses(self._likely)
             trainer.save_adapter(self._work / name)
             offers = [r.offer_id for r in trainer.rows]
+        if again is not None:
+            self._update(name, went_on_from=again.adapter_id, new=len(again.new.intersection(offers)))
+            offers = sorted({*offers, *again.known})
         self._progress(f"Converting {name} {which}", None)
-        self._publish(name, offers)
+        self._publish(name, offers, again)
         self._update(name, seconds=time.monotonic() - started)
 
     def _held_rows(self, policy: Policy, feedback: FeedbackType) -> list[Any]:
         data = tokenise(self._plan.held_out, policy.tokenizer, self._settings, policy.invocation)
         return [r for r in data.rows if batches.answers(r, feedback.needs)]
 
-    def _publish(self, name: str, offer_ids: list[str]) -> None:
+    def _publish(self, name: str, offer_ids: list[str], again: GoingOn | None) -> None:
         """Make the version's folder, whole, and register it as a candidate."""
         number = registry.next_version(self._store, name)
         target = publish(self._work / name, self._base, self._paths.adapters / f"{name}-{number}")
@@ -168,7 +177,7 @@ class Session:
             created_at=now(),
             run_id=self._run.id,
             rows=len(offer_ids),
-            settings=self._settings.to_json(),
+            settings=dict(self._settings.to_json()) | ({} if again is None else {"again": again.to_json()}),
         )
         registry.register(self._store, version, offer_ids)
         self._versions[name] = version

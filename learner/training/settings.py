@@ -51,7 +51,9 @@ class TrainSettings:
     what an offer that was accepted as it was counts, against 1 for an edit. `trainer` is "trl" for the
     path through peft and transformers, which takes every model, "auto" for the fast pass
     (`learner.training.fast`) where the model allows it, "fast" to insist on that. `people` are those whose
-    edits teach; with "both" each feedback type is two arms, say `sft` and `sft_own`.
+    edits teach; with "both" each feedback type is two arms, say `sft` and `sft_own`. Unless
+    `from_scratch`, a training goes on from the adapter that there is where few edits are new
+    (`learner.training.again`).
     """
 
     feedback: tuple[str, ...]
@@ -68,6 +70,7 @@ class TrainSettings:
     seed: int = 0
     trainer: Trainer = "auto"
     people: People = "shared"
+    from_scratch: bool = False
 
     def __post_init__(self) -> None:
         """Raise ConfigError that names the setting, its value and what was expected."""

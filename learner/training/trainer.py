@@ -16,27 +16,28 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
-from learner.adapter_files import servable_lora
+from learner.adapter_files import WEIGHTS, servable_lora
 from learner.exceptions import PluginError, TrainingError
 from learner.feedback import FeedbackType, Signal
 from learner.training import batches
+from learner.training.computed import Computed
 from learner.training.dataset import Row
 from learner.training.fast.llama import answer_logprobs
 from learner.training.logprobs import Text, answer_head, token_logprobs
 from learner.training.prefixes import Prefixes
 from learner.training.processes import ALONE, World
 from learner.training.reference import Reference
+from learner.training.room import halved, step_tokens
 from learner.training.sampler import GroupedSampler
 from learner.training.settings import TrainSettings, batch_size, learning_rate
 from learner.training.sharding import shared_scores
 
-STEP_TOKENS = 1536
-"""Most tokens with gradient in memory at once (nearly 2 MB each for SmolLM2); longer batches are split."""
 WARMUP = 0.1
 """Share of the steps in which the learning rate rises; then it falls as a cosine."""
 
@@ -66,7 +67,7 @@ class Policy:
     """The base's weights, to put adapters on one after the other, and what they share.
 
     `invocation` is empty for plain adapters. `prefixes` is None where prompts must run whole. `fast` says that
-    the model takes the pass of `learner.training.fast`.
+    the model takes the pass of `learner.training.fast`. `computed` holds what earlier trainings computed.
     """
 
     causal_lm: Any
@@ -76,6 +77,7 @@ class Policy:
     prefixes: Prefixes | None
     reference: Reference
     fast: bool = False
+    computed: Computed | None = None
 
 
 class EditTrainer(DPOTrainer):  # type: ignore[misc]
@@ -90,6 +92,9 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         folder: Path,
         steps: Steps | None = None,
         world: World = ALONE,
+        *,
+        start: Path | None = None,
+        at_once: int | None = None,
     ) -> None:
         self.world = world
         self.rows = list(rows)
@@ -103,8 +108,9 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         self._lengths = [batches.length(r, self._needs, from_start=not self._whole) for r in self.rows]
         self._batch_size = settings.batch_size or batch_size(len(self.rows), settings.epochs)
         per_row = max(len(batches.answers(r, self._needs)) for r in self.rows)
-        micro = min(self._batch_size, max(1, STEP_TOKENS // (max(self._lengths) * per_row)))
-        micro = max(n for n in range(1, micro + 1) if self._batch_size % n == 0)
+        room = step_tokens(policy.causal_lm, policy.device) // (max(self._lengths) * per_row)
+        room = min(self._batch_size, max(1, room), at_once or self._batch_size)
+        micro = max(n for n in range(1, room + 1) if self._batch_size % n == 0)
         self._micro, self._share = micro, 1.0
         # several processes take as many micro-batches at once, each a loss of its own
         at_once = max(n for n in range(1, world.size + 1) if self._batch_size // micro % n == 0)
@@ -130,11 +136,18 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)
         if steps is not None:
             self.add_callback(_StepsCallback(steps))
+        if start is not None:
+            set_peft_model_state_dict(self.model, load_file(start / WEIGHTS))
         world.same_start(self.model.parameters())
         # processes that are not of `world` exchange gradients in hooks of the model's own forward
         self._fast = policy.fast and not self._activated and self.accelerator.num_processes == 1
         if policy.prefixes is not None:
             policy.prefixes.off = self.model.disable_adapter
+
+    @property
+    def halved(self) -> int:
+        """Edits at once when these were too many for memory. Raises TrainingError where that was one."""
+        return halved(self._batch_size, self._micro)
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset  # tokenised already, by learner.prompt

@@ -272,18 +272,18 @@ def sweep(work: Work) -> Iterator[tuple[str, float]]:
             yield f"{when}, {micro} at once", seconds
 
 
-def prepared(count: int, epochs: int, form: AdapterForm) -> Work:
-    """SmolLM2 and `count` edits, and a batch that is held out."""
+def prepared(count: int, epochs: int, form: AdapterForm, *, held: int = BATCH) -> Work:
+    """SmolLM2 and `count` edits, and `held` others that are held out."""
     home = Path(os.environ.get("REDRAFT_TEST_CACHE") or "build/test-home").absolute()
     base = setup(None, Paths(home, home / "config.toml", home / "run"), lambda words, share: None)
     settings = TrainSettings(TYPES, epochs=epochs, batch_size=BATCH, form=form, trainer="fast")
     policy = load_policy(base, settings)
-    found = edits(count + BATCH, policy.tokenizer, policy.invocation)
+    found = edits(count + held, policy.tokenizer, policy.invocation)
     return Work(policy, found[:count], found[count:], settings)
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """trl prints its figures, which are not rows."""
     with quiet.quiet(), contextlib.redirect_stdout(sys.stderr):
         yield
@@ -292,11 +292,11 @@ def _silence() -> Iterator[None]:
 def rows(count: int = 8, epochs: int = 1, form: AdapterForm = AdapterForm.ALORA) -> Iterator[Line]:
     """One line per feedback type and the sum. Raises AssertionError where the two sides learn different things."""
     ours_total = peer_total = operations = 0.0
-    with _silence():
+    with silence():
         work = prepared(count, epochs, form)
     what = f"{count} edits, {epochs} epochs, {form}"
     for name in TYPES:
-        with _silence():
+        with silence():
             ours, loss, _ = train_ours(work, name)
             peer, weights = train_trl(work, name)
             theirs = judged(work, name, weights)
@@ -325,7 +325,7 @@ def main() -> None:
     arguments = parser.parse_args()
     form = AdapterForm.LORA if arguments.plain else AdapterForm.ALORA
     if arguments.sweep:
-        with _silence():
+        with silence():
             found = list(sweep(prepared(arguments.edits, arguments.epochs, form)))
         for words, seconds in found:
             print(f"{words}: {seconds:.1f} s")
