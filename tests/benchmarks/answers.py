@@ -10,12 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import httpx2
 import msgspec
 
 from learner.client import Endpoint, Generation, HostClient
@@ -115,11 +116,6 @@ def plain_llama(base: BaseModel, adapters: tuple[str, ...] = ()) -> Iterator[End
                 process.kill()
 
 
-def forget(endpoint: Endpoint) -> None:
-    """Have a host read another prompt, so that its cache holds the same as that of another host that did so."""
-    generate(endpoint, replace(offers.draft(PLACE, "Something else.", "summary"), max_tokens=1))
-
-
 def generate(endpoint: Endpoint, ask: Ask, *, adapter: str | None = None, logprobs: int = 0) -> Generation:
     """A greedy answer of a host."""
 
@@ -131,6 +127,24 @@ def generate(endpoint: Endpoint, ask: Ask, *, adapter: str | None = None, logpro
             )
 
     return asyncio.run(asked())
+
+
+def whole(endpoint: Endpoint, ask: Ask) -> list[tuple[int, float]]:
+    """Token ids of a greedy answer of the base and their log-probabilities: 0 for a guess that was right.
+
+    Not streamed: there llama.cpp leaves out right guesses altogether.
+    """
+    body = {
+        "messages": [{"role": m.role, "content": m.content} for m in ask.prompt.messages],
+        "max_tokens": ask.max_tokens,
+        "lora": [{"id": 0, "scale": 1.0}],
+        **{"temperature": 0, "top_k": 0, "top_p": 1.0, "min_p": 0, "logprobs": True, "top_logprobs": 1},
+    }
+    headers = {"Authorization": f"Bearer {endpoint.key}"}
+    transport = httpx2.HTTPTransport(uds=None if endpoint.socket is None else str(endpoint.socket))
+    with httpx2.Client(transport=transport, base_url=endpoint.url or "http://host", timeout=120) as http:
+        found = http.post("/v1/chat/completions", json=body, headers=headers).raise_for_status().json()
+    return [(token["id"], token["logprob"]) for token in found["choices"][0]["logprobs"]["content"]]
 
 
 def copied_share(prompt: Sequence[int], answer: Sequence[int]) -> float:

@@ -6,9 +6,8 @@
   texts are rewritten greedily, and told apart by the share of an answer that the prompt has too, in runs of 4 tokens.
 - The same rewrites by `transformers.generate`.
 
-Every fourth answer is compared, text and log-probabilities, with a plain llama.cpp that has the same zero adapter and
-read the same before. They must be equal, but where two tokens are as good as equal: a token that is checked in a batch
-of guesses has other last digits. (The one that is timed has no adapter, and parts from ours earlier, likewise.)
+With and without speculation, text and log-probabilities must be equal; both engines have the zero adapter and read the
+same before, since llama.cpp computes a prompt in batches, to other last digits where the cache held something else.
 Both sides read every prompt anew; times are of whole requests, in turn.
 """
 
@@ -22,32 +21,33 @@ from statistics import fmean
 from time import perf_counter
 from typing import Any
 
-from learner.client import Endpoint, Generation
+from learner.client import Generation
 from learner.config import Config, Paths
 from learner.exceptions import AdapterError
-from learner.launch import published, stop_host
+from learner.launch import stop_host
 from learner.models import BaseModel
 from learner.prompt import prompt_ids
 from learner.serving import ArmSet, PrivateHost
-from learner.trimming import trim
+from learner.store import Store
 from tests.benchmarks.answers import (
     NOTES,
     Case,
     Transformers,
     copied_share,
-    forget,
     fresh_home,
     generate,
     plain_llama,
     prepared_base,
     random_adapter,
     rewrites,
+    whole,
 )
 from tests.benchmarks.row import Row
 from tests.benchmarks.wire import Wire, served
 
 URI = "file:///bench.md"
 REWRITES = 12
+COMPARED = 4
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 NOISE = 0.1
 """Largest difference of a token's log-probability, in nats."""
@@ -86,8 +86,8 @@ def _read(answer: Generation) -> int:
     return answer.prompt_tokens - answer.cached_tokens
 
 
-def through_server(wire: Wire, case: Case, version: int) -> tuple[float, str]:
-    """Seconds until `redraft-lsp` answers, and its text; the selection itself where the model left it as it is."""
+def through_server(wire: Wire, case: Case, version: int) -> tuple[float, str | None]:
+    """Seconds until `redraft-lsp` answers, and its offer's id; None where the model left the text as it is."""
     item = {"uri": f"{URI}{version}", "languageId": "markdown", "version": 1, "text": case.text}
     wire.tell("textDocument/didOpen", {"textDocument": item})
     stretch = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": len(case.text)}}
@@ -97,68 +97,56 @@ def through_server(wire: Wire, case: Case, version: int) -> tuple[float, str]:
     started = perf_counter()
     try:
         seconds, answer = wire.ask("workspace/executeCommand", {"command": command, "arguments": [body]})
-        return seconds, answer["text"]
+        return seconds, answer["offerId"]
     except RuntimeError as error:
         if "left the text as it is" not in str(error):
             raise
-        return perf_counter() - started, case.text
+        return perf_counter() - started, None
 
 
-def timings(base: BaseModel, paths: Paths, tokenizer: Any) -> tuple[list[Timed], list[tuple[float, bool]]]:
-    """Every case through `redraft-lsp` and by plain llama.cpp; and of every fourth, how it compares.
-
-    Raises AssertionError where a text is not that of a llama.cpp with the same adapter and without speculation.
-    """
+def timings(base: BaseModel, paths: Paths, tokenizer: Any) -> list[Timed]:
+    """Every case through `redraft-lsp` and by plain llama.cpp, in turn."""
     found: list[Timed] = []
-    apart: list[tuple[float, bool]] = []
-    server = served(["-m", "lsp_server.cli"], str(paths.data), {"record": False})
-    with plain_llama(base) as plain, plain_llama(base, (str(base.zero_adapter),)) as twin, server as wire:
+    with plain_llama(base) as plain, served(["-m", "lsp_server.cli"], str(paths.data), {"record": True}) as wire:
         through_server(wire, Case("one two three", None), 0)  # starts the host
         generate(plain, Case("one two three", None).ask)
         for number, case in enumerate([*rewrites(REWRITES), *(Case(notes, None) for notes in NOTES)], 1):
-            forget(plain)
             started = perf_counter()
             theirs = generate(plain, case.ask)
             theirs_seconds = perf_counter() - started
-            host = _host(paths)
-            forget(host)
-            seconds, text = through_server(wire, case, number)
-            found.append(_timed(case, (seconds, text), (theirs_seconds, theirs), tokenizer))
-            if number % 4 == 1:
-                apart.append(_apart(host, twin, case, text))
+            seconds, offer_id = through_server(wire, case, number)
+            # some answers part from plain llama.cpp's, which has no adapter: each has its own number of tokens
+            tokens = _generated(paths, offer_id) if offer_id else theirs.completion_tokens
+            each = seconds / tokens, theirs_seconds / theirs.completion_tokens
+            answer = tokenizer(theirs.text, add_special_tokens=False)["input_ids"]
+            copied = copied_share(prompt_ids(case.ask.prompt, tokenizer), answer)
+            found.append(Timed(case, *each, copied, theirs.completion_tokens))
     stop_host(paths)
-    return found, apart
-
-
-def _timed(case: Case, ours: tuple[float, str], theirs: tuple[float, Generation], tokenizer: Any) -> Timed:
-    answer = tokenizer(theirs[1].text, add_special_tokens=False)["input_ids"]
-    same = ours[1] == trim(theirs[1].text, case.ask.task)
-    mine = theirs[1].completion_tokens if same else len(tokenizer(ours[1])["input_ids"]) + 1
-    copied = copied_share(prompt_ids(case.ask.prompt, tokenizer), answer)
-    return Timed(case, ours[0] / mine, theirs[0] / theirs[1].completion_tokens, copied, theirs[1].completion_tokens)
-
-
-def _host(paths: Paths) -> Endpoint:
-    found = published(paths)
-    assert found is not None, "the host is gone"
     return found
 
 
-def _apart(host: Endpoint, twin: Endpoint, case: Case, text: str) -> tuple[float, bool]:
-    """The largest difference of log-probabilities up to where the tokens part, and whether they do.
+def _generated(paths: Paths, offer_id: str) -> int:
+    """How many tokens the model wrote for an offer, as it was recorded."""
+    with Store.open(paths.database, read_only=True) as store:
+        return int(store.read("SELECT completion_tokens FROM offers WHERE id = ?", [offer_id])[0][0])
 
-    Right guesses come without a log-probability.
-    """
-    for endpoint in (host, twin):
-        forget(endpoint)
-    mine, theirs = (generate(endpoint, case.ask, logprobs=1) for endpoint in (host, twin))
-    found = 0.0
-    for (token, own), (other, peer) in zip(mine.logprobs, theirs.logprobs, strict=False):
-        found = max(found, abs(own - peer) if own != 0.0 else 0.0)
-        if token != other:  # then the two were as good as equal
-            return found, True
-    assert trim(theirs.text, case.ask.task) == text, f"another text than without speculation: {text!r}, {theirs.text!r}"
-    return found, False
+
+def equality(base: BaseModel) -> Iterator[Row]:
+    """The host's engine against the same without speculation; both are new and are asked the same in the same order."""
+    assert base.gguf is not None
+    arms, worst, parted, cases = ArmSet(base.gguf, base.fingerprint, base.zero_adapter), 0.0, 0, rewrites(COMPARED)
+    with plain_llama(base, (str(base.zero_adapter),)) as plain, PrivateHost(arms, Config()) as ours:
+        for case in cases:
+            mine, theirs = (whole(endpoint, case.ask) for endpoint in (ours, plain))
+            for (token, own), (other, peer) in zip(mine, theirs, strict=False):
+                if own != 0.0:  # right guesses come without one
+                    worst = max(worst, abs(own - peer))
+                if token != other:
+                    parted += 1
+                    break
+    assert worst <= NOISE, f"log-probabilities differ by {worst}"
+    yield Row.of("speculation: largest difference of a log-probability", worst, None, NOISE, "nats")
+    yield Row.of("speculation: answers with another text", parted, len(cases), 0, "answers", on="ours")
 
 
 def rows() -> Iterator[Row]:
@@ -167,14 +155,10 @@ def rows() -> Iterator[Row]:
     if base.folder is None or base.gguf is None:
         raise AdapterError("this base has no weights and no GGUF here")
     yield from changes_of_arms(base)
+    yield from equality(base)
     torch_side = Transformers(base)
     with fresh_home(base) as paths:
-        found, apart = timings(base, paths, torch_side.tokenizer)
-    worst = max(difference for difference, _ in apart)
-    assert worst <= NOISE, f"log-probabilities differ by {worst}"
-    yield Row.of("largest difference of a log-probability by speculation", worst, None, NOISE, "nats")
-    parted = sum(parts for _, parts in apart)
-    yield Row.of("answers that part by speculation, at a tie", parted, len(apart), None, "answers")
+        found = timings(base, paths, torch_side.tokenizer)
     rewritten = [one for one in found if one.case.instruction is not None]
     for share in SHARES:
         near = [one for one in rewritten if abs(one.copied - share) <= 0.1]
