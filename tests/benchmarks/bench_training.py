@@ -25,10 +25,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from learner.config import Paths
@@ -55,6 +55,10 @@ from learner.training.trainer import EditTrainer, Policy, _arguments, _rate, lor
 
 TYPES = ("sft", "dpo", "rl", "early_ensemble")
 CANDIDATES = 4
+WORDS = (40, 110)
+"""Least and most words of a text."""
+PER_SOURCE = 20
+"""Most texts of one installed package."""
 BATCH = 4
 EXTRA: dict[str, Any] = {}
 """More arguments for the trainers of trl, where a sweep tries some."""
@@ -66,7 +70,10 @@ LIMIT = 0.25
 def edits(count: int, tokenizer: Any, invocation: Sequence[int], seed: int = 0) -> list[Row]:
     """Rows of real texts: `x` asks to make one shorter; `y`, `y'` and the samples each leave out other words of it."""
     made = []
-    for text in shuffled(package_texts(60, 110), 3, seed)[:count]:
+    found = shuffled(package_texts(*WORDS), PER_SOURCE, seed)
+    if len(found) < count:
+        raise RuntimeError(f"{len(found)} texts of {WORDS} words are installed here, and {count} are wanted")
+    for text in found[:count]:
         random = Random(f"{seed} {text.body}")
         prompt = tuple(prompt_ids(rewrite(text.body, "Make this text shorter."), tokenizer))
         words = text.body.split()
@@ -289,30 +296,43 @@ def silence() -> Iterator[None]:
         yield
 
 
-def rows(count: int = 8, epochs: int = 1, form: AdapterForm = AdapterForm.ALORA) -> Iterator[Line]:
+def compared(count: int = 8, epochs: int = 1, form: AdapterForm = AdapterForm.ALORA) -> Iterator[Line]:
     """One line per feedback type and the sum. Raises AssertionError where the two sides learn different things."""
-    ours_total = peer_total = operations = 0.0
+    totals = [0.0] * 5
     with silence():
         work = prepared(count, epochs, form)
-    what = f"{count} edits, {epochs} epochs, {form}"
+        warmed = replace(work, rows=work.rows[:BATCH], settings=replace(work.settings, epochs=1))
+        train_ours(warmed, "dpo")
+        work.policy.reference.clear()
+    peak = matmul_peak()
+    what = f"{form}, {count} edits, {epochs} epoch(s)"
     for name in TYPES:
         with silence():
+            begun = process_time()
             ours, loss, _ = train_ours(work, name)
+            between = process_time()
             peer, weights = train_trl(work, name)
+            cpu = (between - begun, process_time() - between)
             theirs = judged(work, name, weights)
         assert abs(loss - theirs) <= CLOSE * abs(theirs), f"{name}: held-out loss {loss}, trl's {theirs}"
-        losses = f"held-out loss {loss:.4f}, trl's {theirs:.4f}"
-        yield Line.of(f"training {name}, {what}; {losses}", ours, peer, LIMIT, "s")
-        ours_total, peer_total, operations = ours_total + ours, peer_total + peer, operations + flops(work, name)
-    peak = matmul_peak()
-    yield Line.of(f"training all four, {what}", ours_total, peer_total, LIMIT, "s")
-    yield Line.of(
-        f"training all four: {operations / 1e12:.2f} TFLOP in our steps, {peak / 1e9:.0f} GFLOP/s at most here",
-        ours_total,
-        operations / peak,
-        None,
-        "s",
-    )
+        steps = flops(work, name)
+        figures = f"held-out loss {loss:.4f}, trl's {theirs:.4f}; {_figures(steps, ours, peak)}"
+        yield Line.of(f"training {name}, {what}; {figures}", ours, peer, None, "s")
+        totals = [a + b for a, b in zip(totals, (ours, peer, steps, *cpu), strict=True)]
+    ours, peer, steps, *cpu = totals
+    yield Line.of(f"training all four, {what}; {_figures(steps, ours, peak)}", ours, peer, LIMIT, "s")
+    yield Line.of(f"training all four, {what}, CPU seconds of all threads", cpu[0], cpu[1], LIMIT, "s")
+
+
+def _figures(operations: float, seconds: float, peak: float) -> str:
+    share = operations / seconds / peak
+    return f"{operations / 1e12:.2f} TFLOP in its steps, {share:.0%} of {peak / 1e9:.0f} GFLOP/s"
+
+
+def rows() -> Iterator[Line]:
+    """Both forms of an adapter."""
+    for form in (AdapterForm.LORA, AdapterForm.ALORA):
+        yield from compared(form=form)
 
 
 def main() -> None:
@@ -330,7 +350,7 @@ def main() -> None:
         for words, seconds in found:
             print(f"{words}: {seconds:.1f} s")
         return
-    for line in rows(arguments.edits, arguments.epochs, form):
+    for line in compared(arguments.edits, arguments.epochs, form):
         print(json.dumps(asdict(line)), flush=True)
 
 
