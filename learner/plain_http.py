@@ -1,7 +1,8 @@
 """HTTP/1.1 to a model host over a connection of its own per request: a transport for httpx2.
 
-A request costs 0.8 ms with it and 1.9 ms with httpx2's own (`tests/benchmarks/bench_offers.py`), which
-is most of what the server itself adds to an offer. No TLS: an https host keeps httpx2's transport.
+What is HTTP here is h11's, as in httpx2's own transport; what is left out is its pool of connections and its layers
+over asyncio, which cost half of what the server itself adds to an offer (docs/performance.md). No TLS: an https host
+keeps httpx2's transport.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import cast
 
+import h11
 import httpx2
 
-LONGEST_HEAD = 1 << 16
-"""Bytes of a status line with its headers, or of a chunk's size with its extensions."""
 PIECE = 1 << 16
+LONGEST_HEAD = 1 << 16
+"""Bytes of a status line with its headers."""
 
 
 class PlainTransport(httpx2.AsyncBaseTransport):
@@ -29,13 +31,10 @@ class PlainTransport(httpx2.AsyncBaseTransport):
         seconds = request.extensions.get("timeout", {})
         reader, writer = await self._connect(request.url, seconds.get("connect"))
         try:
-            content = b"".join([piece async for piece in cast("httpx2.AsyncByteStream", request.stream)])
-            with contextlib.suppress(OSError):  # a host that refuses early says so before it closes
-                writer.write(_head(request) + content)
-                await writer.drain()
             body = _Body(reader, writer, seconds.get("read"))
-            status, headers = await body.head()
-            return httpx2.Response(status, headers=headers, stream=body, request=request)
+            await body.send(request)
+            head = await body.head()
+            return httpx2.Response(head.status_code, headers=head.headers.raw_items(), stream=body, request=request)
         except BaseException:
             writer.transport.abort()
             raise
@@ -46,18 +45,12 @@ class PlainTransport(httpx2.AsyncBaseTransport):
         try:
             async with asyncio.timeout(seconds):
                 if self._uds is not None:
-                    return await asyncio.open_unix_connection(self._uds, limit=LONGEST_HEAD)
-                return await asyncio.open_connection(url.host, url.port or 80, limit=LONGEST_HEAD)
+                    return await asyncio.open_unix_connection(self._uds)
+                return await asyncio.open_connection(url.host, url.port or 80)
         except TimeoutError as error:
             raise httpx2.ConnectTimeout("no connection in time") from error
         except OSError as error:
             raise httpx2.ConnectError(str(error)) from error
-
-
-def _head(request: httpx2.Request) -> bytes:
-    lines = [b"%s %s HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
-    lines += [b"%s: %s" % (name, value) for name, value in request.headers.raw if name.lower() != b"connection"]
-    return b"\r\n".join([*lines, b"Connection: close", b"", b""])
 
 
 class _Body(httpx2.AsyncByteStream):
@@ -65,70 +58,42 @@ class _Body(httpx2.AsyncByteStream):
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float | None) -> None:
         self._reader, self._writer, self._seconds = reader, writer, seconds
-        self._chunked, self._left = False, -1  # -1: until the host closes
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=LONGEST_HEAD)
 
-    async def head(self) -> tuple[int, list[tuple[bytes, bytes]]]:
+    async def send(self, request: httpx2.Request) -> None:
+        """Send `request`, whole."""
+        headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"connection"]
+        head = h11.Request(
+            method=request.method, target=request.url.raw_path, headers=[*headers, (b"Connection", b"close")]
+        )
+        content = b"".join([piece async for piece in cast("httpx2.AsyncByteStream", request.stream)])
+        with _as_httpx():
+            sent = [self._http.send(event) or b"" for event in (head, h11.Data(content), h11.EndOfMessage())]
+        with contextlib.suppress(OSError):  # a host that refuses early says so before it closes
+            self._writer.write(b"".join(sent))
+            await self._writer.drain()
+
+    async def head(self) -> h11.Response:
         """The status and the headers, past any 1xx."""
         while True:
-            with _as_httpx("Server disconnected without sending a response."):
-                async with asyncio.timeout(self._seconds):
-                    raw = await self._reader.readuntil(b"\r\n\r\n")
-            status, headers = _parsed(raw)
-            if status >= 200:
-                self._frame(status, headers)
-                return status, headers
-
-    def _frame(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Where the body ends (RFC 9112, 6.3)."""
-        coding = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
-        lengths = {value for name, value in headers if name.lower() == b"content-length"}
-        if status in (204, 304):
-            self._left = 0
-        elif coding:
-            if coding != [b"chunked"]:
-                raise httpx2.RemoteProtocolError(f"unknown transfer encoding {coding[0][:40]!r}")
-            self._chunked = True
-        elif lengths:
-            length = lengths.pop()
-            if lengths or not length.isdigit() or len(length) > 18:
-                raise httpx2.RemoteProtocolError(f"a content length that is none: {length[:40]!r}")
-            self._left = int(length)
+            event = await self._event()
+            if isinstance(event, h11.Response):
+                return event
+            if not isinstance(event, h11.InformationalResponse):
+                raise httpx2.RemoteProtocolError("Server disconnected without sending a response.")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The body, as it arrives."""
-        while not self._chunked or await self._next_chunk():
-            while self._left:
-                with _as_httpx():
-                    async with asyncio.timeout(self._seconds):
-                        piece = await self._reader.read(PIECE if self._left < 0 else min(PIECE, self._left))
-                if not piece:
-                    if self._left < 0:
-                        return
-                    raise httpx2.RemoteProtocolError("peer closed connection without sending complete message body")
-                self._left -= len(piece) if self._left > 0 else 0
-                yield piece
-            if not self._chunked:
-                return
-            await self._line(b"")
+        while isinstance(event := await self._event(), h11.Data):
+            yield bytes(event.data)
 
-    async def _next_chunk(self) -> bool:
-        """Read a chunk's size; False at the last one, whose trailers are dropped."""
-        size = (await self._line()).partition(b";")[0].strip()
-        if not 0 < len(size) <= 15 or size.strip(b"0123456789abcdefABCDEF"):
-            raise httpx2.RemoteProtocolError(f"illegal chunk size {size[:40]!r}")
-        self._left = int(size, 16)
-        if not self._left:
-            while await self._line():
-                pass
-        return self._left > 0
-
-    async def _line(self, wanted: bytes | None = None) -> bytes:
-        with _as_httpx("peer closed connection without sending complete message body (incomplete chunked read)"):
-            async with asyncio.timeout(self._seconds):
-                line = (await self._reader.readuntil(b"\r\n"))[:-2]
-        if wanted is not None and line != wanted:
-            raise httpx2.RemoteProtocolError(f"illegal chunk end {line[:40]!r}")
-        return line
+    async def _event(self) -> h11.Event | type[h11.PAUSED]:
+        """What comes next on the connection."""
+        with _as_httpx():
+            while (event := self._http.next_event()) is h11.NEED_DATA:
+                async with asyncio.timeout(self._seconds):
+                    self._http.receive_data(await self._reader.read(PIECE))
+        return cast("h11.Event | type[h11.PAUSED]", event)
 
     async def aclose(self) -> None:
         """Close the connection at once, though more may be on its way: that is how a host is told to stop."""
@@ -136,31 +101,15 @@ class _Body(httpx2.AsyncByteStream):
 
 
 @contextlib.contextmanager
-def _as_httpx(ended: str = "peer closed connection without sending complete message body") -> Iterator[None]:
-    """What reading from a connection raises, as httpx2 has it; `ended` says what a connection that ends means."""
+def _as_httpx() -> Iterator[None]:
+    """What a connection raises, as httpx2 has it."""
     try:
         yield
     except TimeoutError as error:
         raise httpx2.ReadTimeout("nothing arrived in time") from error
-    except asyncio.IncompleteReadError as error:
-        raise httpx2.RemoteProtocolError(ended) from error
-    except asyncio.LimitOverrunError as error:
-        raise httpx2.RemoteProtocolError("a head or a chunk's size that never ends") from error
+    except h11.LocalProtocolError as error:
+        raise httpx2.LocalProtocolError(str(error)) from error
+    except h11.RemoteProtocolError as error:
+        raise httpx2.RemoteProtocolError(str(error)) from error
     except OSError as error:
         raise httpx2.ReadError(str(error)) from error
-
-
-def _parsed(raw: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
-    """A status line and its headers."""
-    first, *lines = raw[:-4].split(b"\r\n")
-    version, _, rest = first.partition(b" ")
-    code = rest[:3]
-    if version not in (b"HTTP/1.1", b"HTTP/1.0") or not code.isdigit() or rest[3:4].strip():
-        raise httpx2.RemoteProtocolError(f"illegal status line {first[:80]!r}")
-    headers = []
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon or not name or name != name.strip() or b"\n" in line or b"\0" in line:
-            raise httpx2.RemoteProtocolError(f"illegal header line {line[:80]!r}")
-        headers.append((name, value.strip()))
-    return int(code), headers
