@@ -7,7 +7,7 @@ WORKERS ?= 2
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-editors vsix quick lint nightly bench reproduce docs clean
+.PHONY: help demo test test-editors vsix quick lint nightly bench bench-check reproduce docs clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -48,6 +48,11 @@ nightly: $(VENV)/.installed ## long property tests and kill cycles
 bench: $(VENV)/.installed ## ratios against named peers, into build/bench.json
 	mkdir -p build
 	$(BIN)/python -m tests.benchmarks --json build/bench.json
+
+bench-check: $(VENV)/.installed ## the quick benchmarks, and whether a ratio has become much worse
+	mkdir -p build
+	$(BIN)/python -m tests.benchmarks --only server --only offers --only growth --json build/bench-check.json
+	$(BIN)/python -m tests.benchmarks.check build/bench-check.json
 
 SIZE ?= smollm2
 SEEDS ?=

@@ -24,6 +24,8 @@ MODULES = (
     "bench_answering",
     "bench_store",
     "growth",
+    "bench_training",
+    "bench_again",
 )
 """Modules of this folder, each with a function `rows`. One is imported when its turn comes: torch slows all others."""
 

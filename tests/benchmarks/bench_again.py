@@ -53,7 +53,7 @@ def trained(work: bench.Work, name: str, rows: Sequence[Edit], target: Path, sta
         trainer.release()
 
 
-def rows(old: int = 40, new: int = 20, names: Sequence[str] = ("sft",)) -> Iterator[Row]:
+def rows(old: int = 24, new: int = 10, names: Sequence[str] = ("sft",)) -> Iterator[Row]:
     """A row per feedback type. Raises AssertionError where going on learns less."""
     with bench.silence():
         work = bench.prepared(old + new, 3, AdapterForm.ALORA, held=HELD)
