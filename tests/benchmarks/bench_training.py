@@ -144,6 +144,19 @@ def train_ours(work: Work, name: str) -> tuple[float, float, dict[str, Any]]:
     return seconds, loss, weights
 
 
+def epochs(counts: Sequence[int]) -> Iterator[float]:
+    """Seconds of an epoch of sft on so many edits, prompts included."""
+    with silence():
+        work = prepared(max(counts), 1, AdapterForm.ALORA)
+        train_ours(replace(work, rows=work.rows[: min(counts)]), "sft")
+    for count in counts:
+        if work.policy.prefixes is not None:
+            work.policy.prefixes.clear()
+        with silence():
+            seconds, *_ = train_ours(replace(work, rows=work.rows[:count]), "sft")
+        yield seconds
+
+
 def held_out(work: Work, trainer: EditTrainer, name: str) -> float:
     """The loss on edits that nobody trained on."""
     if work.policy.prefixes is not None:

@@ -37,6 +37,8 @@ from tests.benchmarks.wire import served
 LINEAR = 1.1
 """The largest exponent that counts as linear: measured, it is never exact."""
 REQUESTS = 24
+DECADES = 3
+"""Of a plot's height, the same in all, so that slopes can be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,19 @@ def store_by_edits(sizes: Sequence[int] = (1_000, 10_000, 100_000)) -> Iterator[
         yield Series(what, "edits", tuple(sizes), tuple(seconds))
 
 
+def training_by_edits() -> Series:
+    """An epoch of sft. Last, since torch slows all that comes after its import."""
+    from tests.benchmarks.bench_training import epochs
+
+    sizes = (4, 8, 16)
+    return Series("an epoch of sft", "edits", sizes, tuple(epochs(sizes)))
+
+
 @cache
 def series() -> tuple[Series, ...]:
     """All of them, measured once."""
-    return (offers_by_length(), keystrokes_by_offers(), choices_by_arms(), offers_by_editors(), *store_by_edits())
+    light = (offers_by_length(), keystrokes_by_offers(), choices_by_arms(), offers_by_editors(), *store_by_edits())
+    return (*light, training_by_edits())
 
 
 def rows() -> Iterator[Row]:
@@ -180,15 +191,31 @@ def draw(found: Sequence[Series], target: Path) -> None:
 
 
 def _plot(axes: Any, one: Series) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     milliseconds = [1e3 * second for second in one.seconds]
-    axes.loglog(one.sizes, milliseconds, "o-", color="#2457a6")
+    axes.loglog(one.sizes, milliseconds, "o-", color="#2457a6", label="measured")
     linear = [milliseconds[0] * size / one.sizes[0] for size in one.sizes]
-    axes.loglog(one.sizes, linear, "--", color="#9aa3b2", lw=1)
-    axes.set_ylim(top=max(10 * max(milliseconds), 1e-9))
-    axes.set_title(f"{one.name}: exponent {one.exponent:.2f}", fontsize=9)
+    axes.loglog(one.sizes, linear, "--", color="#9aa3b2", lw=1, label="linear")
+    lowest = 10.0 ** math.floor(math.log10(min(milliseconds)))
+    axes.set_ylim(lowest, lowest * 10**DECADES)
+    axes.yaxis.set_major_locator(LogLocator(numticks=DECADES + 1))
+    axes.set_xticks(one.sizes)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(_short))
+        axis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
+    axes.set_title(f"{one.name}: exponent {abs(one.exponent):.1f}", fontsize=9)
     axes.set_xlabel(one.axis, fontsize=8)
     axes.set_ylabel("ms", fontsize=8)
     axes.tick_params(labelsize=7)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=7, frameon=False, loc="upper left")
+
+
+def _short(value: float, _: object) -> str:
+    """1000 as 1k."""
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
 
 
 def main() -> None:
