@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -316,6 +317,6 @@ def _transport(endpoint: Endpoint) -> httpx2.AsyncBaseTransport:
     """How to reach a host. No connection is kept: llama.cpp closes idle ones on its own clock, and a request
     that meets such a close fails. A new connection to a local socket costs less than a token.
     """
-    if endpoint.socket is None and (endpoint.url or "").startswith("https:"):
+    if endpoint.socket is None and urlsplit(endpoint.url or "").scheme == "https":
         return httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_keepalive_connections=0), trust_env=False)
     return PlainTransport(None if endpoint.socket is None else str(endpoint.socket))

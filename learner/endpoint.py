@@ -59,6 +59,8 @@ def check(endpoint: Endpoint) -> None:
         raise ConfigError("a model host has either a URL or a socket")
     if endpoint.url is None:
         return
+    if endpoint.url != "".join(endpoint.url.split()):
+        raise ConfigError(f"host.url {endpoint.url!r} holds white space: remove it")
     parts = urlsplit(endpoint.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"host.url {endpoint.url!r} is no http(s) address")

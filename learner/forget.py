@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from learner import holdout
 from learner.exceptions import StoreError
 from learner.records import Prompt
@@ -22,6 +24,8 @@ from learner.store import Store
 
 CACHE = "cache"
 """Folder beside `edits.db` for what is computed from edits and may hold their text."""
+TRAINING_LOCK = "train.lock"
+"""Beside `edits.db`, held by the training that runs."""
 SMALL = 100_000_000
 """Bytes of a database that is written anew whenever something is forgotten: under a second."""
 
@@ -41,7 +45,8 @@ class Receipt:
         if self.adapters_retired:
             text += (
                 f" Retired {', '.join(self.adapters_retired)} and removed the weights, since they had learned from "
-                "them: `learner serve --stop` ends a model host that still holds them, `learner train` makes new ones."
+                "them: `learner serve --stop` ends a model host that still holds them, `learner train` makes new ones. "
+                "Copies that you published elsewhere (`learner adapters publish`) are not reached from here."
             )
         if self.left:
             text += f" NOT removed: {'; '.join(self.left)}."
@@ -87,8 +92,22 @@ def forget(
             db.execute("DELETE FROM lineages")
             db.execute("DELETE FROM shingles")
         db.execute("DROP TABLE temp.forgotten")
-    left = [*_remove_files(store, paths), *_remove_remnants(store, anew=everything)]
+    left = [*_remove_files(store, paths), *_remove_remnants(store, anew=everything), *_being_read(store)]
     return Receipt(receipt.offers, receipt.documents, receipt.adapters_retired, tuple(left))
+
+
+def _being_read(store: Store) -> list[str]:
+    """What a training that runs now may still hold, in words; it keeps no adapter of what is forgotten."""
+    if store.path is None:
+        return []
+    lock = store.path.parent / TRAINING_LOCK
+    if not lock.exists():
+        return []
+    try:
+        with FileLock(lock, timeout=0, mode=0o600):
+            return []
+    except Timeout:
+        return ["what a training that runs now has read: stop it, and forget again (it fills the cache anew)"]
 
 
 def _choose(db: Database, where: str, parameters: list[object]) -> None:

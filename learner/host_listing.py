@@ -45,11 +45,17 @@ def describe(
 
 
 def _base(endpoint: Endpoint, models: Sequence[hostwire.Model]) -> str:
-    """The base's served name: the configured one, else the first entry that is no adapter."""
+    """The base's served name: the configured one, else the first entry that is no adapter, else the adapters' parent.
+
+    Raises HostProtocolError where there is none of these.
+    """
     wanted = endpoint.model
     if wanted is None:
         bases = [m for m in models if m.parent is None and not is_served_name(m.id)]
-        return (bases or models)[0].id
+        parents = {m.parent for m in models if m.parent is not None}
+        if not bases and len(parents) != 1:
+            raise HostProtocolError(f"{endpoint.where} lists adapters only: set host.model to its base's name")
+        return bases[0].id if bases else parents.pop()
     if all(m.id != wanted for m in models):
         there = ", ".join(m.id for m in models)
         raise HostProtocolError(f"{endpoint.where} has no model {wanted!r} (it has: {there}): correct host.model")
@@ -57,11 +63,15 @@ def _base(endpoint: Endpoint, models: Sequence[hostwire.Model]) -> str:
 
 
 def _known(names: Mapping[str, int | str], ours: Mapping[str, str]) -> dict[str, int | str]:
-    """Adapters by version id: ours by their served names, others by the names they have; not others' published."""
+    """Adapters by version id: ours by their served names, others by the names they have; not others' published.
+
+    A bare id such as `sft-3` is not ours where ours have served names: every user has one.
+    """
+    bare = set(ours.values())
     found: dict[str, int | str] = {}
     for name, called in names.items():
         if is_zero(name):
             found.setdefault(ZERO_ADAPTER, called)
-        elif not is_served_name(name):
+        elif not is_served_name(name) and name not in bare:
             found.setdefault(name, called)
     return found | {ours[name]: called for name, called in names.items() if name in ours}

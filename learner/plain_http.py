@@ -28,6 +28,8 @@ class PlainTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request and read the head of its answer. Raises httpx2.TransportError as httpx2's own does."""
+        if request.url.scheme != "http":
+            raise httpx2.UnsupportedProtocol(f"{request.url.scheme} is not spoken here: nothing was sent")
         seconds = request.extensions.get("timeout", {})
         reader, writer = await self._connect(request.url, seconds.get("connect"))
         try:
@@ -69,9 +71,10 @@ class _Body(httpx2.AsyncByteStream):
         content = b"".join([piece async for piece in cast("httpx2.AsyncByteStream", request.stream)])
         with _as_httpx():
             sent = [self._http.send(event) or b"" for event in (head, h11.Data(content), h11.EndOfMessage())]
-        with contextlib.suppress(OSError):  # a host that refuses early says so before it closes
+        with _as_httpx(), contextlib.suppress(ConnectionError):  # a host that refuses early says so before it closes
             self._writer.write(b"".join(sent))
-            await self._writer.drain()
+            async with asyncio.timeout(self._seconds):
+                await self._writer.drain()
 
     async def head(self) -> h11.Response:
         """The status and the headers, past any 1xx."""
@@ -92,7 +95,10 @@ class _Body(httpx2.AsyncByteStream):
         with _as_httpx():
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 async with asyncio.timeout(self._seconds):
-                    self._http.receive_data(await self._reader.read(PIECE))
+                    data = await self._reader.read(PIECE)
+                if not data and self._http.their_state is h11.SEND_RESPONSE:
+                    raise httpx2.RemoteProtocolError("Server disconnected without sending a response.")
+                self._http.receive_data(data)
         return cast("h11.Event | type[h11.PAUSED]", event)
 
     async def aclose(self) -> None:
@@ -106,7 +112,7 @@ def _as_httpx() -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise httpx2.ReadTimeout("nothing arrived in time") from error
+        raise httpx2.ReadTimeout("nothing arrived, or was taken, in time") from error
     except h11.LocalProtocolError as error:
         raise httpx2.LocalProtocolError(str(error)) from error
     except h11.RemoteProtocolError as error:

@@ -56,11 +56,20 @@ def next_version(store: Store, name: str) -> int:
 
 
 def register(store: Store, adapter: AdapterVersion, offer_ids: list[str]) -> None:
-    """Record a trained adapter, and the edits that it saw (for `forget`)."""
+    """Record a trained adapter, and the edits that it saw (for `forget`).
+
+    Raises AdapterError where one of them is not in the store: forgotten while the training ran.
+    """
     row = asdict(adapter)
     row["settings"], row["held_out"] = json.dumps(dict(adapter.settings)), json.dumps(dict(adapter.held_out))
     row["ever_live"] = int(adapter.state in LIVE)
     with store.transaction() as db:
+        there = {offer for (offer,) in db.execute("SELECT id FROM offers")}
+        if missing := set(offer_ids) - there:
+            raise AdapterError(
+                f"{len(missing)} of the edits that {adapter.id} saw were forgotten while it trained: it is not kept. "
+                "Run `learner train` again"
+            )
         _retire_replaced(db, adapter, adapter.state)
         insert(db, "adapters", row)
         db.conn.executemany(

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from learner import launch, model_files, registry
@@ -29,7 +29,7 @@ from learner.exceptions import (
     RedraftError,
     UnknownArmError,
 )
-from learner.records import Prompt
+from learner.records import AdapterForm, Prompt
 from learner.store import Store
 
 logger = logging.getLogger(__name__)
@@ -139,7 +139,8 @@ class Host:
         try:
             if self._config.host.url is None:
                 model_files.current(self._paths, self._config)  # says what is missing before a process is started
-            ours = await asyncio.to_thread(self._published) if self._config.host.url is not None else {}
+            nothing = dict[str, str](), frozenset[str]()
+            ours, activated = await asyncio.to_thread(self._published) if self._config.host.url is not None else nothing
             client = HostClient(await launch.ensure_host(self._paths, self._config), self._limits, ours)
             try:
                 info = await client.connect()
@@ -147,37 +148,48 @@ class Host:
                 await client.aclose()
                 raise
         except RedraftError as error:
-            if older is not None:
-                await self._give_up(older)
+            if older is not None and not older.given_up:  # it answered a moment ago: whoever asks will find out
+                logger.info("the model host did not say what it serves now: %s", error)
+                older.made_at = time.monotonic()
+                return older
             self._note(error)
             raise
+        if info.engine == "vllm":  # it would apply them to the whole prompt, without a word
+            info = replace(info, adapters={n: a for n, a in info.adapters.items() if n not in activated})
         self._backoff, self._not_before, self.last_error = 0.0, 0.0, None
         self._connection = Connection(client, info, time.monotonic())
         if older is not None:
             await self._give_up(older)
-        self._compare(ours, info)
+        self._compare(ours, info, activated)
         return self._connection
 
-    def _published(self) -> dict[str, str]:
-        """Our live adapters, version ids by served name; none where the store cannot be read now."""
+    def _published(self) -> tuple[dict[str, str], frozenset[str]]:
+        """Our live adapters, version ids by served name, and which of them are activated LoRAs.
+
+        None where the store cannot be read now.
+        """
         if not self._paths.database.exists():
-            return {}
+            return {}, frozenset()
         try:
             base = model_files.current(self._paths, self._config)
             with Store.open(self._paths.database, read_only=True) as store:
-                return registry.served_names(store, base.fingerprint)
+                adapters = registry.adapters(store, base_fingerprint=base.fingerprint)
+                activated = frozenset(a.id for a in adapters if a.form is AdapterForm.ALORA)
+                return registry.served_names(store, base.fingerprint), activated
         except RedraftError as error:
             logger.warning("which adapters are published cannot be told: %s", error)
-            return {}
+            return {}, frozenset()
 
-    def _compare(self, ours: Mapping[str, str], info: HostInfo) -> None:
+    def _compare(self, ours: Mapping[str, str], info: HostInfo, activated: frozenset[str]) -> None:
         """Note which of our live adapters the host lacks, and say so when there are more than before."""
         lacking = tuple(sorted(version for version in ours.values() if version not in info.adapters))
         gained, self.lacking = set(lacking) - set(self.lacking), lacking
         if gained:
+            plain = info.engine == "vllm" and not activated.isdisjoint(lacking)
+            ready = "`learner train --form lora` makes adapters that it can serve, and" if plain else ""
             words = (
                 f"The model host {self._config.host.url} does not have {', '.join(lacking)}: what it has answers in "
-                "their place, and is recorded as what it is. `learner adapters publish` makes them ready for it."
+                f"their place, and is recorded as what it is. {ready} `learner adapters publish` makes them ready."
             )
             logger.warning("%s", words)
             self.tell(words)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from learner.exceptions import RedraftError
 from learner.privacy import excluded
-from learner.records import Decision, Offer
+from learner.records import Decision, Offer, SettledBy
 from lsp_server import offers
 from lsp_server.delta import Position
 from lsp_server.offers import Ask, Place
@@ -106,12 +106,23 @@ class Inline:
         except asyncio.CancelledError:
             if self._running.get(uri) is task or not task.cancelled():
                 task.cancel()
+                self._unseen(session, task)
                 raise  # the client, or the end of the server
             session.why = "a newer request took its place"
             return None
         finally:
             if self._running.get(uri) is task:
                 del self._running[uri]
+
+    def _unseen(self, session: Session, task: asyncio.Task[Suggestion | None]) -> None:
+        """Take back an answer that was made and never sent."""
+        if not task.done() or task.cancelled() or task.exception() is not None:
+            return
+        made, shown = task.result(), session.ghost
+        if made is not None and shown is not None and shown.offer.id == made.offer_id:
+            session.ghost = None
+            session.unseen(made.offer_id, SettledBy.SUPERSEDED)
+            self._assistant.drain(session)
 
     async def _later(self, session: Session, position: Position, question: Question, asked: bool) -> Suggestion | None:
         """Answer from what is known; else wait for a pause in the typing and ask the model."""

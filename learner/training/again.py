@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from learner import registry
 from learner.adapter_files import adapter_sha256
+from learner.exceptions import AdapterError
 from learner.records import AdapterVersion
 from learner.store import Store
 from learner.training.settings import TrainSettings
@@ -22,6 +23,11 @@ So what such trainings cost in all stays in proportion to the edits, and no adap
 REPLAY = 1.0
 """Old edits that are seen again, for each new one."""
 LEAST_REPLAY = 8
+SETTINGS = (
+    "rank", "alpha", "epochs", "learning_rate", "rate_scale", "batch_size",
+    "max_prompt_tokens", "max_answer_tokens", "accepted_weight",
+)  # fmt: skip
+"""Who changes one of these wants to see what it does to all edits."""
 RATE = 0.5
 """Share of the peak learning rate: what is known is to be kept."""
 
@@ -41,6 +47,13 @@ class GoingOn:
     known: frozenset[str]
     whole: int
 
+    def slowed(self, settings: TrainSettings) -> TrainSettings:
+        """The settings with the lower peak rate of going on."""
+        rate = settings.learning_rate
+        if rate is not None:
+            return replace(settings, learning_rate=rate * RATE)
+        return replace(settings, rate_scale=settings.rate_scale * RATE)
+
     def to_json(self) -> dict[str, Any]:
         """What the new version's row records of it."""
         return {"from": self.adapter_id, "new": len(self.new), "replayed": len(self.replayed), "whole": self.whole}
@@ -52,7 +65,7 @@ def going_on(
     """How to go on to `offers` from the live adapter of this arm and base; None where to begin from scratch.
 
     That is so without such an adapter, without a new edit, with other settings than its own, with damaged files,
-    and when there are GROWTH times the edits of the last training from scratch.
+    when it saw what is forgotten, and when there are GROWTH times the edits of the last training from scratch.
     """
     if settings.from_scratch:
         return None
@@ -63,9 +76,10 @@ def going_on(
     before = live[-1]
     sql = "SELECT offer_id FROM adapter_rows WHERE adapter_id = ?"
     known = frozenset(offer for (offer,) in store.read(sql, [before.id]))
+    forgotten = store.read(f"{sql} AND offer_id NOT IN (SELECT id FROM offers) LIMIT 1", [before.id])
     new = [offer for offer in offers if offer not in known]
     whole = int(before.settings.get("again", {}).get("whole", before.rows))
-    if not new or len(known) + len(new) > GROWTH * whole or not _intact(before):
+    if not new or forgotten or len(known) + len(new) > GROWTH * whole or not _intact(before):
         return None
     old = [offer for offer in offers if offer in known]
     count = min(len(old), max(LEAST_REPLAY, round(REPLAY * len(new))))
@@ -75,15 +89,14 @@ def going_on(
 
 def _same(adapter: AdapterVersion, feedback: str, settings: TrainSettings) -> bool:
     own = adapter.settings
+    asked = settings.to_json()
     return (
-        adapter.feedback == feedback
-        and adapter.form == settings.form
-        and (own.get("rank"), own.get("alpha")) == (settings.rank, settings.alpha)
+        adapter.feedback == feedback and adapter.form == settings.form and all(own.get(n) == asked[n] for n in SETTINGS)
     )
 
 
 def _intact(adapter: AdapterVersion) -> bool:
     try:
         return adapter_sha256(Path(adapter.path)) == adapter.sha256
-    except OSError:
+    except (OSError, AdapterError):
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from learner.config import private_folder
 
+log = logging.getLogger(__name__)
 FILE = "computed.db"
 AT_ONCE = 500
 """Keys in one question."""
@@ -27,6 +29,7 @@ class Computed:
 
     def __init__(self, folder: Path, scope: str) -> None:
         self._file, self._scope = folder / FILE, scope
+        self._broken = False
 
     def key(self, kind: str, *ids: Sequence[int]) -> str:
         """Of `kind` of number for these token ids."""
@@ -37,7 +40,7 @@ class Computed:
         wanted, found = list(dict.fromkeys(keys)), dict[str, Tensor]()
         if not wanted or not self._file.exists():
             return found
-        with contextlib.suppress(sqlite3.DatabaseError), self._open() as db:
+        with contextlib.suppress(sqlite3.Error, ValueError), self._open() as db:
             for begin in range(0, len(wanted), AT_ONCE):
                 some = wanted[begin : begin + AT_ONCE]
                 marks = ",".join("?" * len(some))
@@ -46,16 +49,22 @@ class Computed:
         return found
 
     def put(self, numbers: Mapping[str, Tensor]) -> None:
-        """Keep `numbers`, each (any number,), all or none of them."""
+        """Keep `numbers`, each (any number,), all or none of them. What cannot be kept is computed again next time."""
         rows = [(key, value.detach().float().cpu().contiguous().numpy().tobytes()) for key, value in numbers.items()]
-        if not rows:
+        if not rows or self._broken:
             return
-        private_folder(self._file.parent)
         try:
-            self._write(rows)
-        except sqlite3.DatabaseError:
-            self._file.unlink(missing_ok=True)
-            self._write(rows)
+            private_folder(self._file.parent)
+            try:
+                self._write(rows)
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):  # locked, or the disk is full: no damage
+                    raise
+                self._file.unlink(missing_ok=True)
+                self._write(rows)
+        except (sqlite3.Error, OSError) as error:
+            self._broken = True
+            log.warning("%s cannot be written (%s): the next training computes again", self._file, error)
 
     def _write(self, rows: Sequence[tuple[str, bytes]]) -> None:
         self._file.touch(0o600)

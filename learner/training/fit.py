@@ -59,12 +59,13 @@ def fitting(
     What all feedback types share is computed first: the prompts under the base, and the reference, for
     `held` rows too; with `going_on` only its edits are trained on. `at_once` bounds the edits in memory at once.
     The adapter is taken off the base at the end. Processes of `world` that are not its first
-    give no `data`: they get the first's. Raises NothingToLearnError without a row that has a text to learn from.
+    give no `data`: they get the first's, and its settings. Raises NothingToLearnError without a row that has a
+    text to learn from.
     """
     made = None if data is None else _prepared(policy, feedback, data, settings, samples, tell)
     if made is not None and going_on is not None:
         made = made.only(going_on.new | going_on.replayed)
-    data, held = world.share(None if made is None else (made, held))
+    data, held, settings = world.share(None if made is None else (made, held, settings))
     rows = [r for r in data.rows if batches.answers(r, feedback.needs)]
     if not rows:
         raise NothingToLearnError(f"{feedback.name}: no row has a text that it learns from")

@@ -261,7 +261,7 @@ def _own_device() -> None:
 
 
 def _listen_here_only() -> None:
-    """Where all are on this machine, nobody else needs to reach the ports on which they exchange."""
+    """Where all are on this machine, they exchange over its loopback. The port where they meet listens everywhere."""
     if os.environ["MASTER_ADDR"] not in ("localhost", "127.0.0.1") or not hasattr(socket, "if_nameindex"):
         return
     loopback = next((name for _, name in socket.if_nameindex() if name in ("lo", "lo0")), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from learner.models import BaseModel, Progress
 from learner.records import AdapterState, AdapterVersion, Run, now
 from learner.store import Store
 from learner.training import batches
-from learner.training.again import RATE, GoingOn, going_on
+from learner.training.again import GoingOn, going_on
 from learner.training.dataset import Row, Tokenised, tokenise
 from learner.training.evaluate import Figures, Likelihood, interval, judge, measure, second_moment
 from learner.training.fit import SHORTEST_ANSWER, Samples, trained
@@ -118,9 +119,7 @@ class Session:
         feedback = self._plan.types[name]
         offers = [r.offer_id for r in data.rows]
         again = going_on(self._store, name, feedback.name, self._base.fingerprint, self._settings, offers)
-        settings = self._settings
-        if again is not None:
-            settings = replace(settings, rate_scale=settings.rate_scale * RATE)
+        settings = self._settings if again is None else again.slowed(self._settings)
         held = [] if getattr(feedback, "prepare", None) is not None else self._held_rows(policy, feedback)
         samples = Samples(self._base.fingerprint, self._paths.data / "cache" / "samples")
         with trained(
@@ -179,7 +178,11 @@ class Session:
             rows=len(offer_ids),
             settings=dict(self._settings.to_json()) | ({} if again is None else {"again": again.to_json()}),
         )
-        registry.register(self._store, version, offer_ids)
+        try:
+            registry.register(self._store, version, offer_ids)
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
         self._versions[name] = version
         self._update(name, adapter_id=version.id, state=AdapterState.CANDIDATE)
 

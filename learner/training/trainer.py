@@ -110,6 +110,7 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         per_row = max(len(batches.answers(r, self._needs)) for r in self.rows)
         room = step_tokens(policy.causal_lm, policy.device) // (max(self._lengths) * per_row)
         room = min(self._batch_size, max(1, room), at_once or self._batch_size)
+        room = min(world.gather(room))  # all split a batch alike
         micro = max(n for n in range(1, room + 1) if self._batch_size % n == 0)
         self._micro, self._share = micro, 1.0
         # several processes take as many micro-batches at once, each a loss of its own

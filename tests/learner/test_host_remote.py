@@ -26,7 +26,8 @@ import xllamacpp
 flags = argparse.ArgumentParser(allow_abbrev=False)
 for name in ("model", "alias", "host", "spec-type", "reasoning-format"):
     flags.add_argument("--" + name, required=True)
-for name in ("cache-ram", "parallel", "ctx-size", "threads", "threads-batch", "timeout", "log-verbosity"):
+numbers = ("cache-ram", "parallel", "ctx-size", "threads", "threads-batch", "timeout", "log-verbosity")
+for name in (*numbers, "spec-ngram-simple-size-n", "spec-ngram-simple-size-m"):
     flags.add_argument("--" + name, type=int, required=True)
 for name in ("lora-init-without-apply", "no-ui", "no-slots", "metrics", "offline"):
     flags.add_argument("--" + name, action="store_true", required=True)

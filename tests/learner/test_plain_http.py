@@ -79,6 +79,12 @@ async def test_what_is_no_http_is_refused(answer: bytes) -> None:
         await got(answer)
 
 
+async def test_nothing_is_sent_in_the_clear_that_was_to_be_hidden() -> None:
+    http = httpx2.AsyncClient(transport=PlainTransport(), trust_env=False)
+    with pytest.raises(httpx2.UnsupportedProtocol, match="nothing was sent"):
+        await http.get("HTTPS://127.0.0.1:9")
+
+
 async def test_silence_and_nobody_there() -> None:
     with pytest.raises(httpx2.ReadTimeout):
         await got(OK, stays=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from store_rows import decision, offer
 
 from learner import registry
 from learner.bandit import Arm
@@ -32,6 +33,11 @@ def add(
         f"{name}-{version}", name, version, name, base, AdapterForm.ALORA, state, f"/a/{name}-{version}", "abc", 20.0,
         "run", 2, {"rank": 8}, held_out,
     )  # fmt: skip
+    if not store.read("SELECT 1 FROM offers"):
+        chosen = decision()
+        store.add_decision(chosen)
+        for number in (1, 2):
+            store.add_offer(offer(chosen, id=f"o{number}"))
     registry.register(store, made, ["o1", "o2", "o2"])
     return made
 

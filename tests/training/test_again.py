@@ -1,15 +1,20 @@
 """Training again: from the adapter there is, on the new edits and a sample of the old ones; or from scratch."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from filelock import FileLock
 from safetensors.torch import load_file
 from test_run import add_edit, fill, paths_of, run, settings
 
 from learner import registry
 from learner.adapter_files import WEIGHTS
+from learner.exceptions import AdapterError
 from learner.forget import forget
 from learner.records import AdapterState
 from learner.store import Store
-from learner.training.again import GROWTH, LEAST_REPLAY, going_on
+from learner.training.again import GROWTH, LEAST_REPLAY, RATE, GoingOn, going_on
 
 FIRST, NEW = 30, 5
 
@@ -56,7 +61,8 @@ def test_from_scratch_where_that_is_right(trained):
     assert plan(trained, [*known, *map(str, range(room + 1))]) is None, "it has grown too much"
     assert plan(trained, known) is None, "nothing is new"
     assert plan(trained, [*known, "new"], from_scratch=True) is None
-    assert plan(trained, [*known, "new"], rank=8) is None
+    for changed in ({"rank": 8}, {"epochs": 2}, {"learning_rate": 1e-3}, {"max_answer_tokens": 64}):
+        assert plan(trained, [*known, "new"], **changed) is None
     store, _, base = trained
     assert going_on(store, "sft", "dpo", base.fingerprint, settings("sft"), [*known, "new"]) is None
     assert going_on(store, "sft", "sft", "another base", settings("sft"), [*known, "new"]) is None
@@ -73,16 +79,19 @@ def test_from_scratch_where_the_files_are_damaged(trained):
     try:
         file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         assert plan(trained, [*known, "new"]) is None
+        file.unlink()
+        assert plan(trained, [*known, "new"]) is None
     finally:
         file.write_bytes(whole)
     assert plan(trained, [*known, "new"]) is not None
 
 
-def test_a_training_goes_on_and_forgetting_reaches_it(trained):
+def test_a_training_goes_on_and_forgetting_reaches_it(trained, monkeypatch):
+    monkeypatch.setattr("learner.training.again.RATE", 1e-7)
     store, paths, base = trained
     for number in range(100, 100 + NEW):
         add_edit(store, number)
-    report = run(store, base, settings("sft", learning_rate=1e-8), paths)
+    report = run(store, base, settings("sft"), paths)
     (sft,) = report.adapters
     assert report.ok, sft.error
     assert sft.went_on_from == "sft-1"
@@ -97,14 +106,33 @@ def test_a_training_goes_on_and_forgetting_reaches_it(trained):
     moved = max(float((after[n] - w).abs().max()) for n, w in before.items())
     assert 0 < moved < 1e-5, "at that rate it hardly moves from where it began"
 
-    scratch = run(store, base, settings("sft", learning_rate=1e-8, from_scratch=True), paths).adapters[0]
+    scratch = run(store, base, settings("sft", from_scratch=True), paths).adapters[0]
     assert scratch.went_on_from is None
     assert scratch.rows == len(seen(store, "sft-2"))
     other = load_file(paths.adapters / "sft-3" / WEIGHTS)
     assert max(float((other[n] - w).abs().max()) for n, w in before.items()) > 1e-3
 
+    with FileLock(paths.data / "train.lock"):
+        assert any("a training that runs now" in left for left in forget(store, document="file:///none").left)
+    assert not forget(store, document="file:///none").left
     only_first = min(seen(store, "sft-1"))
     document = store.read("SELECT document FROM offers WHERE id = ?", [only_first])[0][0]
     forget(store, document=document)
     left = {a.id: a for a in registry.adapters(store) if (paths.adapters / a.id).exists()}
     assert "sft-2" not in left, "it learnt from what is forgotten, by way of sft-1"
+
+
+def test_an_adapter_of_what_was_forgotten_meanwhile_is_not_kept(trained):
+    store, *_ = trained
+    begun = registry.find(store, "sft-1")
+    late = replace(begun, id="sft-9", version=9)
+    known = [offer for (offer,) in store.read("SELECT id FROM offers ORDER BY id LIMIT 2")]
+    with pytest.raises(AdapterError, match="1 of the edits that sft-9 saw were forgotten"):
+        registry.register(store, late, [*known, "forgotten"])
+    assert not seen(store, "sft-9")
+
+
+def test_the_rate_of_going_on_is_lower():
+    slower = GoingOn("sft-1", Path(), frozenset(), frozenset(), frozenset(), 1).slowed
+    assert slower(settings("sft", learning_rate=None)).rate_scale == RATE
+    assert slower(settings("sft", learning_rate=0.1)).learning_rate == 0.1 * RATE
