@@ -15,6 +15,9 @@ from policies import policy, rows, tiny_lm
 
 from learner.feedback import Signal
 from learner.training import batches
+from learner.training import trainer as trainer_module
+from learner.training.dataset import Tokenised
+from learner.training.fit import Samples, fitting
 from learner.training.processes import ALONE, ProcessLostError, joined
 from learner.training.quiet import quiet
 from learner.training.reference import Reference
@@ -143,12 +146,28 @@ def fail(how, folder, world):
     return {"heard": None}
 
 
+def obey(folder, world, monkey):
+    """Whether all train with the first's settings, and with as many edits at once as the least has room for."""
+    monkey.step_tokens = lambda causal_lm, device: 10_000 if world.leads else 20
+    own = {"learning_rate": 5e-3 if world.leads else 1e-1}
+    settings = TrainSettings(("sft",), epochs=2, batch_size=4, rank=4, alpha=8, **own)
+    data = Tokenised(tuple(rows(7)), (None,) * 7, {}) if world.leads else None
+    samples, quiet_ = Samples("tiny", folder), lambda words, share: None
+    fit = fitting(policy(), SFT(), data, settings, folder / f"obey-{world.rank}", samples, tell=quiet_, world=world)
+    with fit as (trainer, _):
+        trainer.train()
+        sums = world.gather({n: w.double().sum().item() for n, w in weights(trainer).items()})
+        return {"same": all(s == sums[0] for s in sums), "micro": world.gather(trainer._micro)}
+
+
 def main():
     scene, folder = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
     with quiet(), joined() as world:
         if scene == "compare":
             said = {name: compare(name, folder / name, world) for name in SCENES}
+        elif scene == "obey":
+            said = obey(folder, world, trainer_module)
         else:
             said = {how: fail(how, folder, world) for how in scene.split()}
     print(json.dumps(said))

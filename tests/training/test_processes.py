@@ -75,6 +75,14 @@ def test_several_processes_make_the_adapter_of_one(compared):
         assert said["steps"][0] == said["steps"][1], scene
 
 
+def test_all_train_as_the_first_says_and_as_the_smallest_can(tmp_path):
+    (first, second), codes, err = ranks("obey", tmp_path)
+    assert codes == [0, 0], err
+    assert first == second
+    assert first["same"]
+    assert first["micro"][0] == first["micro"][1] < 4
+
+
 def test_what_a_step_holds_at_once_grows_with_the_processes(compared):
     said = compared["split"]
     assert said["calls"] == [4, 2]
