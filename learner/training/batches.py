@@ -38,6 +38,14 @@ def length(row: Row, needs: Set[Signal], *, from_start: bool) -> int:
     return longest + len(row.prompt) - (row.start if from_start else 0)
 
 
+def tokens(row: Row, needs: Set[Signal], *, from_start: bool, shared: bool) -> int:
+    """Tokens that a row costs: of all its texts, with the prompt before each, or once where they share it."""
+    wanted = answers(row, needs)
+    if not shared:
+        return len(wanted) * length(row, needs, from_start=from_start)
+    return sum(map(len, wanted)) + len(row.prompt) - (row.start if from_start else 0)
+
+
 def edit_batch(
     rows: Sequence[Row],
     needs: Set[Signal],

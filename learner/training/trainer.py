@@ -107,8 +107,9 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         self._activated = bool(policy.invocation) and self._whole
         self._lengths = [batches.length(r, self._needs, from_start=not self._whole) for r in self.rows]
         self._batch_size = settings.batch_size or batch_size(len(self.rows), settings.epochs)
-        per_row = max(len(batches.answers(r, self._needs)) for r in self.rows)
-        room = step_tokens(policy.causal_lm, policy.device) // (max(self._lengths) * per_row)
+        shared = policy.fast and not self._activated
+        most = max(batches.tokens(r, self._needs, from_start=not self._whole, shared=shared) for r in self.rows)
+        room = step_tokens(policy.causal_lm, policy.device, fast=shared) // most
         room = min(self._batch_size, max(1, room), at_once or self._batch_size)
         room = min(world.gather(room))  # all split a batch alike
         micro = max(n for n in range(1, room + 1) if self._batch_size % n == 0)

@@ -148,7 +148,7 @@ def fail(how, folder, world):
 
 def obey(folder, world, monkey):
     """Whether all train with the first's settings, and with as many edits at once as the least has room for."""
-    monkey.step_tokens = lambda causal_lm, device: 10_000 if world.leads else 20
+    monkey.step_tokens = lambda causal_lm, device, *, fast: 10_000 if world.leads else 20
     own = {"learning_rate": 5e-3 if world.leads else 1e-1}
     settings = TrainSettings(("sft",), epochs=2, batch_size=4, rank=4, alpha=8, **own)
     data = Tokenised(tuple(rows(7)), (None,) * 7, {}) if world.leads else None

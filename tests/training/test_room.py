@@ -8,10 +8,11 @@ from policies import policy, rows
 
 from learner.exceptions import TrainingError
 from learner.feedback import Signal
+from learner.training.batches import tokens
 from learner.training.dataset import Tokenised
 from learner.training.fit import Samples, trained
 from learner.training.quiet import quiet
-from learner.training.room import CPU_TOKENS, halved, is_out_of_memory, step_tokens
+from learner.training.room import CPU_TOKENS, FAST_CPU_TOKENS, halved, is_out_of_memory, step_tokens
 from learner.training.settings import TrainSettings
 
 
@@ -84,4 +85,16 @@ def test_halves_divide_the_batch():
 
 
 def test_a_cpu_has_room_for_so_many_tokens():
-    assert step_tokens(policy().causal_lm, torch.device("cpu")) == CPU_TOKENS
+    cpu = torch.device("cpu")
+    assert step_tokens(policy().causal_lm, cpu, fast=False) == CPU_TOKENS
+    assert step_tokens(policy().causal_lm, cpu, fast=True) == FAST_CPU_TOKENS
+
+
+def test_a_shared_prompt_counts_once():
+    needs = frozenset({Signal.KEPT, Signal.OFFERED})
+    row = rows(1)[0]
+    answers = len(row.kept) + len(row.offered)
+    assert tokens(row, needs, from_start=False, shared=True) == len(row.prompt) + answers
+    assert tokens(row, needs, from_start=True, shared=True) == len(row.prompt) - row.start + answers
+    longest = max(len(row.kept), len(row.offered))
+    assert tokens(row, needs, from_start=False, shared=False) == 2 * (len(row.prompt) + longest)
