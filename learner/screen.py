@@ -274,7 +274,11 @@ def training(report: Mapping[str, Any], as_json: bool, *, to_err: bool = False) 
     table(rows if not report["dry_run"] else rows[1:], columns, False, empty="", title=head, console=console)
     for a in report["adapters"]:
         left = ", ".join(f"{n} {why}" for why, n in a["left_out"].items())
-        went_on = f"went on from {a['went_on_from']} with {a['new']} new edit(s)" if a["went_on_from"] else ""
+        went_on = (
+            f"{'would go' if report['dry_run'] else 'went'} on from {a['went_on_from']} with {a['new']} new edit(s)"
+            if a["went_on_from"]
+            else ""
+        )
         words = [w for w in (a["error"], went_on, a["reason"], f"left out: {left}" if left else "") if w]
         for line in words:
             console.print(Text.assemble((f"{a['feedback']}: ", "bold"), line), soft_wrap=True)

@@ -75,7 +75,7 @@ def train(
         settings = replace(settings, form=AdapterForm.LORA)
     if dry_run:
         plan = _plan(store, settings, config, dry_run=True)
-        return _preview(base, settings, plan)
+        return _preview(store, base, settings, plan)
     private_folder(paths.data)
     with _only_one(paths), _terminable(), quiet():
         from learner.training.session import Session
@@ -182,11 +182,12 @@ def _held_out(store: Store, edits: Sequence[Edit], *, dry_run: bool) -> dict[str
     return held
 
 
-def _preview(base: BaseModel, settings: TrainSettings, plan: Plan) -> TrainReport:
+def _preview(store: Store, base: BaseModel, settings: TrainSettings, plan: Plan) -> TrainReport:
     """What would be trained on: with the tokenizer alone, no weights."""
     with quiet():
         from transformers import AutoTokenizer
 
+        from learner.training.again import going_on
         from learner.training.dataset import tokenise
         from learner.training.trainer import lora_config
 
@@ -199,7 +200,13 @@ def _preview(base: BaseModel, settings: TrainSettings, plan: Plan) -> TrainRepor
                 reports.append(AdapterReport(name, error=plan.failed[name]))
                 continue
             data = tokenise(plan.edits[name], tokenizer, settings, invocation)
-            reports.append(AdapterReport(name, rows=len(data.rows), left_out=data.left_out))
+            report = AdapterReport(name, rows=len(data.rows), left_out=data.left_out)
+            offers = [r.offer_id for r in data.rows]
+            again = going_on(store, name, plan.types[name].name, base.fingerprint, settings, offers)
+            if again is not None:
+                rows = len(again.new) + len(again.replayed)
+                report = replace(report, rows=rows, went_on_from=again.adapter_id, new=len(again.new))
+            reports.append(report)
     return TrainReport(
         "", base.name, base.fingerprint, plan.total, len(plan.held_out), dry_run=True, adapters=tuple(reports)
     )

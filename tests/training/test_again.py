@@ -91,8 +91,10 @@ def test_a_training_goes_on_and_forgetting_reaches_it(trained, monkeypatch):
     store, paths, base = trained
     for number in range(100, 100 + NEW):
         add_edit(store, number)
+    foreseen = run(store, base, settings("sft"), paths, dry_run=True).adapters[0]
     report = run(store, base, settings("sft"), paths)
     (sft,) = report.adapters
+    assert (foreseen.went_on_from, foreseen.new, foreseen.rows) == ("sft-1", sft.new, sft.rows)
     assert report.ok, sft.error
     assert sft.went_on_from == "sft-1"
     assert 0 < sft.new <= NEW
