@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -77,7 +78,7 @@ def train(
         plan = _plan(store, settings, config, dry_run=True)
         return _preview(store, base, settings, plan)
     private_folder(paths.data)
-    with _only_one(paths), _terminable(), quiet():
+    with _only_one(paths, store), _terminable(), quiet():
         from learner.training.session import Session
         from learner.training.trainer import lora_config
 
@@ -218,13 +219,15 @@ def _check_base(base: BaseModel) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(paths: Paths) -> Iterator[None]:
+def _only_one(paths: Paths, store: Store) -> Iterator[None]:
     """One training at a time: the lock also says which leftovers are dead."""
     try:
         with FileLock(paths.data / "train.lock", timeout=0, mode=0o600):
             yield
     except Timeout as error:
-        raise TrainingError(f"another training runs in {paths.data}: wait for it, or stop it") from error
+        begun = [run.started_at for run in registry.runs(store) if run.status == "running"]
+        since = f" since {datetime.fromtimestamp(begun[0]):%H:%M:%S}" if begun else ""
+        raise TrainingError(f"another training runs in {paths.data}{since}: wait for it, or stop it") from error
 
 
 @contextlib.contextmanager
