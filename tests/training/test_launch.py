@@ -23,10 +23,11 @@ LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--
 
 
 @pytest.fixture
-def home(tiny_home, tiny_base):
+def home(tiny_base):
     """A home with the tiny base and fourteen edits, in a path short enough for a socket."""
     folder = Path(tempfile.mkdtemp(prefix="rd-"))
-    shutil.copytree(tiny_home.data / "models", folder / "models")
+    own = tiny_base.folder.parent  # others may have set more up beside it
+    shutil.copytree(own, folder / "models" / own.name)
     with Store.open(folder / "edits.db") as store:
         fill(store)
     yield folder

@@ -9,16 +9,17 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "learner"))
 from cli_calls import call, said, some_edits
 
-from learner.config import Paths
 from learner.models import BaseModel
 
 
 def test_a_plain_adapter_is_trained_and_published(
-    tiny_base: BaseModel, tiny_home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
-    home.mkdir()
-    (home / "models").symlink_to(tiny_home.models)
+    (home / "models").mkdir(parents=True)
+    assert tiny_base.folder is not None
+    own = tiny_base.folder.parent  # others may have set more up beside it
+    (home / "models" / own.name).symlink_to(own)
     monkeypatch.setenv("REDRAFT_HOME", str(home))
     assert call("edits", "import", str(some_edits(tmp_path / "in.jsonl", 12))).exit_code == 0
     said("train", "--feedback", "sft", "--epochs", "1", "--form", "lora")

@@ -54,7 +54,7 @@ def ranks(scene, folder, count=2):
     return said, [code for *_, code in ended], "\n".join(err[-3000:] for _, err, _ in ended)
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.nightly)])
 def compared(request, tmp_path_factory):
     """What the first of two processes, and of three, says of every scene."""
     (said, *others), codes, err = ranks("compare", tmp_path_factory.mktemp("ranks"), count=request.param)
