@@ -93,15 +93,15 @@ def ours(lines: int, requests: int = REQUESTS) -> Times:
         with served(["-m", "lsp_server.cli"], home, options) as wire:
             typist = Typist(wire, lines)
             for number in range(WARM + requests):
-                asked = len(host.seconds)
+                asked = host.asked
                 seconds, answer = typist.ask(f" {number}x")
                 assert answer is not None, "a request was not answered"
-                assert len(host.seconds) == asked + 1, "the host was not asked"
-                fresh.append(1e3 * (seconds - host.seconds[-1]))
+                assert host.asked == asked + 1, "the host was not asked"
+                fresh.append(1e3 * (seconds - host.last()))
                 sleep(BETWEEN_SECONDS)
                 seconds, answer = typist.ask(OFFER[0])
                 assert answer is not None, "typing through was not answered"
-                assert len(host.seconds) == asked + 1, "typing through asked the host"
+                assert host.asked == asked + 1, "typing through asked the host"
                 through.append(1e3 * seconds)
                 sleep(BETWEEN_SECONDS)
     return Times(fresh[WARM:], through[WARM:])

@@ -19,6 +19,9 @@ class InstantHost:
     def __init__(self, text: str) -> None:
         self.seconds: list[float] = []
         """From a whole request to a whole answer, per chat completion."""
+        self.asked = 0
+        """Chat completions that were asked for."""
+        self._answered = threading.Condition()
         self._answer = (
             HEAD % b"text/event-stream"
             + b"".join(
@@ -42,10 +45,19 @@ class InstantHost:
                 path = _read_request(connection)
                 begun = perf_counter()
                 if path == b"/v1/chat/completions":
+                    self.asked += 1
                     connection.sendall(self._answer)
-                    self.seconds.append(perf_counter() - begun)
+                    with self._answered:
+                        self.seconds.append(perf_counter() - begun)
+                        self._answered.notify_all()
                 else:
                     connection.sendall(models if path == b"/v1/models" else missing)
+
+    def last(self) -> float:
+        """Seconds of the last answer that was asked for, once it is noted: the client may have it before."""
+        with self._answered:
+            assert self._answered.wait_for(lambda: len(self.seconds) == self.asked, 5), "an answer never left"
+            return self.seconds[-1]
 
     def close(self) -> None:
         """Stop serving."""
