@@ -34,7 +34,7 @@ async def test_but_not_for_long() -> None:
 
     with ledger.under_way():
         ledger.queue(act)
-        await asyncio.wait_for(written.wait(), 5)
+        assert await asyncio.wait_for(written.wait(), 5), "an answer that takes long holds up what is to be written"
 
 
 async def test_nor_to_a_request_that_waits_for_it() -> None:
