@@ -81,7 +81,7 @@ class Policy:
 
 
 class EditTrainer(DPOTrainer):  # type: ignore[misc]
-    """Trains one adapter by one feedback type. Use `train_adapter`."""
+    """Trains one adapter by one feedback type. `learner.training.fit` makes one and runs it."""
 
     def __init__(
         self,
@@ -107,15 +107,9 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         self._activated = bool(policy.invocation) and self._whole
         self._lengths = [batches.length(r, self._needs, from_start=not self._whole) for r in self.rows]
         self._batch_size = settings.batch_size or batch_size(len(self.rows), settings.epochs)
-        shared = policy.fast and not self._activated
-        most = max(batches.tokens(r, self._needs, from_start=not self._whole, shared=shared) for r in self.rows)
-        room = step_tokens(policy.causal_lm, policy.device, fast=shared) // most
-        room = min(self._batch_size, max(1, room), at_once or self._batch_size)
-        room = min(world.gather(room))  # all split a batch alike
-        micro = max(n for n in range(1, room + 1) if self._batch_size % n == 0)
-        self._micro, self._share = micro, 1.0
+        self._micro, self._share = self._edits_at_once(at_once or self._batch_size), 1.0
         # several processes take as many micro-batches at once, each a loss of its own
-        at_once = max(n for n in range(1, world.size + 1) if self._batch_size // micro % n == 0)
+        calls = max(n for n in range(1, world.size + 1) if self._batch_size // self._micro % n == 0)
         # with shared prompts every token that runs is the adapter's, so a plain LoRA computes the
         # same without masking; the folder's settings say what it is
         config = lora_config(settings, policy.invocation if self._activated else ())
@@ -126,7 +120,7 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
                 _rate(policy, feedback, settings),
                 len(self.rows),
                 self._batch_size,
-                micro * at_once,
+                self._micro * calls,
                 folder,
                 policy.device,
             ),
@@ -145,6 +139,14 @@ class EditTrainer(DPOTrainer):  # type: ignore[misc]
         self._fast = policy.fast and not self._activated and self.accelerator.num_processes == 1
         if policy.prefixes is not None:
             policy.prefixes.off = self.model.disable_adapter
+
+    def _edits_at_once(self, most: int) -> int:
+        """As many as memory has room for, `most` at most, so that they divide the batch; the same in all processes."""
+        shared = self.policy.fast and not self._activated
+        tokens = max(batches.tokens(r, self._needs, from_start=not self._whole, shared=shared) for r in self.rows)
+        room = step_tokens(self.policy.causal_lm, self.policy.device, fast=shared) // tokens
+        room = min(self.world.gather(min(self._batch_size, max(1, room), most)))
+        return max(n for n in range(1, room + 1) if self._batch_size % n == 0)
 
     @property
     def halved(self) -> int:

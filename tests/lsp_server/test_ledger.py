@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 from lsp_server.ledger import Ledger
 
@@ -15,12 +16,25 @@ def noting(done: list[str], word: str) -> Callable[[], Awaitable[object]]:
     return act
 
 
+class Watched(asyncio.Event):
+    """Says when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        self.waited_for.set()
+        return await super().wait()
+
+
 async def test_what_is_queued_gives_way_to_a_request() -> None:
     ledger, done = Ledger(), list[str]()
+    ledger._free = free = Watched()
     with ledger.under_way():
         ledger.queue(noting(done, "written"))
         ledger.queue(noting(done, "written too"))
-        await asyncio.sleep(0.02)
+        await asyncio.wait_for(free.waited_for.wait(), 5)
         done.append("answered")
     await ledger.done()
     assert done == ["answered", "written", "written too"]
