@@ -46,8 +46,9 @@ class Neovim:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
+        descriptor = self.process.stdout.fileno()
         unpacker = msgpack.Unpacker(ext_hook=lambda _, data: msgpack.unpackb(data), strict_map_key=False)
-        while data := os.read(self.process.stdout.fileno(), 65536):
+        while data := os.read(descriptor, 65536):
             unpacker.feed(data)
             for kind, *rest in unpacker:
                 if kind == 1:
@@ -147,10 +148,10 @@ class Neovim:
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self.process.wait(10)
+        self._reader.join(10)  # it reads to the end: only then may its pipe be closed under it
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             self._quietly(pipe.close)
-        self._reader.join(10)
 
     @staticmethod
     def _quietly(act: Callable[[], Any]) -> None:

@@ -1,9 +1,11 @@
 """The two edit costs."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from nltk.tokenize import NLTKWordTokenizer
 
+from learner import cost as cost_module
 from learner.cost import cost, cost_max, paper_tokens, tokens
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=60)  # lone surrogates included
@@ -38,6 +40,55 @@ def test_the_papers_cost_by_hand():
     assert cost("The cat sat down.", "The dog sat down.") == 1 / 5
     assert cost("Yes", "No, not at all") == 5  # it can exceed 1
     assert cost("Don't go", "Do go") == 1 / 3  # NLTK: Do n't go
+
+
+PIECES = [
+    "can",
+    "not",
+    "'s",
+    "'ll",
+    "n't",
+    "gon",
+    "na",
+    "'tis",
+    "d'",
+    "ye",
+    "'' ",
+    "``",
+    "more'n",
+    "wan",
+    "redraftpiece",
+]
+TROUBLE = st.lists(
+    st.sampled_from([*"ab5.,:;'\"`()[]<>{}-*?!@#$%&\u2026\u2014\u00ab\u00bb\u201c \n\t\u00a0\x1c\r    ..\"'", *PIECES]),
+    max_size=24,
+).map("".join)
+
+
+@given(TROUBLE | ANY_TEXT)
+@settings(max_examples=1500, deadline=None)
+def test_the_papers_tokens_are_those_of_nltk_at_once(text):
+    assert paper_tokens(text) == NLTKWordTokenizer().tokenize(text)
+
+
+def test_a_word_is_split_once(monkeypatch):
+    seen = []
+    whole = cost_module._split
+    monkeypatch.setattr(cost_module, "_split", lambda text: seen.append(text) or whole(text))
+    cost_module._pieces.cache_clear()
+    for _ in range(2):
+        assert paper_tokens("Well, it can't be, it can't be.") == [
+            *("Well", ",", "it", "ca", "n't", "be", ",", "it", "ca", "n't", "be", ".")
+        ]
+    assert seen[0].count("can't") == 1
+    assert "can't" not in seen[1]
+
+
+def test_what_is_remembered_of_words_is_bounded():
+    for start in range(0, 3 * cost_module._REMEMBERED, 1000):
+        paper_tokens(" ".join(f"word{i}" for i in range(start, start + 1000)) + " " + "x" * 99 + " end")
+        assert len(cost_module._pieces()) <= cost_module._REMEMBERED + 1000
+    assert "x" * 99 not in cost_module._pieces()
 
 
 def test_the_papers_cost_of_everything_deleted_is_one():
