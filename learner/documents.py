@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sysconfig
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -70,11 +70,26 @@ def library_modules() -> Iterator[tuple[str, str, ast.Module]]:
             continue
 
 
+def definitions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    """Functions and classes in the order of `ast.walk`, which would also walk every expression, to find none there."""
+    waiting: deque[ast.AST] = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        waiting.extend(
+            child
+            for block in (getattr(node, name, None) for name in node._fields)
+            if isinstance(block, list)
+            for child in block
+            if isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case))
+        )
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node
+
+
 def library_texts(fewest: int = FEWEST_WORDS, most: int = MOST_WORDS) -> Iterator[Text]:
     """Docstrings of the standard library."""
     for name, _, tree in library_modules():
-        nodes = [tree, *(n for n in ast.walk(tree) if isinstance(n, (ast.ClassDef, ast.FunctionDef)))]
-        for node in nodes:
+        for node in (tree, *definitions(tree)):
             for body in paragraphs(ast.get_docstring(node) or "", fewest, most):
                 yield Text(f"library {name}", body)
 

@@ -22,7 +22,7 @@ from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
-from learner.documents import Text, library_modules, library_texts, package_texts, paragraphs, shuffled
+from learner.documents import Text, definitions, library_modules, library_texts, package_texts, paragraphs, shuffled
 from learner.exceptions import ConfigError
 from learner.privacy import redacted
 
@@ -86,13 +86,13 @@ def _reference(fewest: int, most: int) -> Iterator[Text]:
             yield Text(f"reference {name}", paragraph)
 
 
-def _pieces(node_type: type[ast.AST]) -> Iterator[tuple[str, str]]:
-    """Module and code of every function or class of a readable size, without its docstring."""
+@lru_cache(maxsize=1)
+def _pieces() -> tuple[tuple[type[ast.AST], str, str], ...]:
+    """What it is, module and code of every function and class of a readable size, without its docstring."""
+    found = []
     for name, source, tree in library_modules():
         lines = source.splitlines()
-        for node in ast.walk(tree):
-            if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or not isinstance(node, node_type):
-                continue
+        for node in definitions(tree):
             has_doc = ast.get_docstring(node) is not None
             body = node.body[1:] if has_doc else node.body
             if not body:
@@ -102,19 +102,22 @@ def _pieces(node_type: type[ast.AST]) -> Iterator[tuple[str, str]]:
             indent = len(head[0]) - len(head[0].lstrip()) if head else 0
             code = "\n".join(line[indent:] for line in code.splitlines() if line.strip())
             if FEWEST_LINES <= code.count("\n") + 1 <= MOST_LINES and len(code) <= 600 and code.isascii():
-                yield name, code
+                found.append((type(node), name, code))
+    return tuple(found)
 
 
 def _code(node_type: type[ast.AST]) -> Iterator[Text]:
-    for name, code in _pieces(node_type):
-        yield Text(f"library {name}", code)
+    for found, name, code in _pieces():
+        if found is node_type:
+            yield Text(f"library {name}", code)
 
 
 def _changes(sign: str) -> Iterator[Text]:
     """A function of a real module that comes (`+`) or goes (`-`), as a diff shows it."""
-    for name, code in _pieces(ast.FunctionDef):
-        changed = "\n".join(sign + line for line in code.splitlines())
-        yield Text(f"library {name}", f"--- a/{name}\n+++ b/{name}\n{changed}")
+    for found, name, code in _pieces():
+        if found is ast.FunctionDef:
+            changed = "\n".join(sign + line for line in code.splitlines())
+            yield Text(f"library {name}", f"--- a/{name}\n+++ b/{name}\n{changed}")
 
 
 def _brown(folder: Path, genres: str, fewest: int, most: int) -> Iterator[Text]:
