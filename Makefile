@@ -7,7 +7,7 @@ WORKERS ?= 2
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-editors vsix quick lint nightly bench bench-check reproduce docs clean
+.PHONY: help demo test test-slow test-editors vsix quick lint nightly bench bench-check reproduce docs clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -22,11 +22,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed ## the whole loop: offer, keep, record, train, choose (about 11 minutes on 2 cores)
 	$(BIN)/learner demo --home build/demo --json build/demo.json
 
-test: $(VENV)/.installed lint ## every check and test, as CI runs them
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not nightly and not editors'
+test: $(VENV)/.installed lint ## every check, and every test but the slowest (about 13 minutes on 2 cores)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not slow and not nightly and not editors'
+
+test-slow: $(VENV)/.installed ## the slowest: the experiment in small, setups and trainings that are killed (5 minutes)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'slow and not nightly and not editors'
 
 quick: $(VENV)/.installed ## the tests that need no model
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not nightly and not model and not editors'
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not slow and not nightly and not model and not editors'
 
 lint: $(VENV)/.installed ## ruff, mypy, import directions
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ from learner.experiment.reproduce import result
 from learner.experiment.run import Place, done, remaining, sweep, work
 from learner.experiment.users import LanguageModel
 
-pytestmark = pytest.mark.xdist_group("experiment-run")  # they share one run
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("experiment-run")]  # they share one run
 NOWHERE = Path("nowhere")
 """No corpora: documents of this machine."""
 

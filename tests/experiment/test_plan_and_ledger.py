@@ -87,6 +87,7 @@ def _write(folder, name):
     ledger.close()
 
 
+@pytest.mark.slow
 def test_several_processes_write_at_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write, args=(tmp_path, f"arm{i}")) for i in range(3)]

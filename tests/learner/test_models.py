@@ -93,7 +93,14 @@ def test_the_fingerprint_is_of_the_source_and_not_of_its_place(
     assert setup(str(elsewhere), tiny_home, silent) == tiny_base
 
 
-@pytest.mark.parametrize("words", ["looking at the chat template", "making the zero adapter", "fingerprinting"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "looking at the chat template",
+        pytest.param("making the zero adapter", marks=pytest.mark.slow),
+        pytest.param("fingerprinting", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_setup_leaves_nothing_that_counts(tiny_llama: Path, tmp_path: Path, words: str) -> None:
     paths = paths_of(tmp_path)
     child = start_setup(tiny_llama, tmp_path)
@@ -156,6 +163,7 @@ def test_without_the_training_extra_smollm2_serves_as_it_is(prepared_base: BaseM
     assert (base.folder, base.zero_adapter, base.convertible) == (None, None, False)
 
 
+@pytest.mark.slow
 def test_a_gguf_is_prepared_again_when_the_training_extra_is_there(tiny_base: BaseModel, tmp_path: Path) -> None:
     assert tiny_base.gguf is not None
     source = tmp_path / "mine.gguf"
@@ -210,6 +218,7 @@ def test_a_model_without_a_chat_template_serves_but_does_not_train(tiny_llama: P
     assert "no chat template" in base.notes[0]
 
 
+@pytest.mark.slow
 def test_another_model_of_the_same_name_stands_beside_the_first(
     tiny_base: BaseModel, tiny_home: Paths, tiny_llama: Path, tmp_path: Path
 ) -> None:

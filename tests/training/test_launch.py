@@ -74,6 +74,7 @@ def test_two_processes_publish_what_one_does(home):
         assert [r.status for r in registry.runs(store)] == ["finished"]
 
 
+@pytest.mark.slow
 def test_two_machines_of_which_one_is_killed_leave_nothing(home):
     """Two launchers, as on two machines; the second has a home without a store, and its training is killed."""
     second = Path(tempfile.mkdtemp(prefix="rd-"))

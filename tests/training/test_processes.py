@@ -89,6 +89,7 @@ def test_what_a_step_holds_at_once_grows_with_the_processes(compared):
     assert len(said["losses"][0]) == 8  # each epoch two micro-batches, then two of which the last holds one row
 
 
+@pytest.mark.slow
 def test_an_error_of_one_is_heard_by_all_and_an_interrupt_ends_all(tmp_path):
     (first, second), codes, err = ranks("error interrupt", tmp_path)
     assert first["error"]["heard"].startswith("PeerError: OutOfMemoryError: no memory left here (process 1, on ")

@@ -212,6 +212,7 @@ with Store.open(paths.database) as store:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_training_is_swept_by_the_next(store, tiny_base, tiny_llama, paths):
     code = KILLED.format(
         here=[str(Path(__file__).parent), str(Path(__file__).parents[1])],
