@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -33,8 +32,8 @@ from learner.exceptions import (
     HostUnavailableError,
     UnknownArmError,
 )
+from learner.host_http import HostHTTP
 from learner.host_listing import ZERO_ADAPTER
-from learner.plain_http import PlainTransport
 from learner.records import Prompt
 
 __all__ = ["ZERO_ADAPTER", "Endpoint", "Generation", "HostClient", "HostInfo", "Limits"]
@@ -57,17 +56,7 @@ class HostClient:
         self._info: HostInfo | None = None
         self._adapters: tuple[hostwire.Adapter, ...] = ()
         self._turn = asyncio.Lock()
-        headers = {"Accept-Encoding": "identity"}
-        if endpoint.key:
-            headers["Authorization"] = f"Bearer {endpoint.key}"
-        self._http = httpx2.AsyncClient(
-            transport=_transport(endpoint),
-            base_url=(endpoint.url or "http://host").rstrip("/").removesuffix("/v1"),
-            headers=headers,
-            timeout=httpx2.Timeout(self.limits.first_token, connect=self.limits.connect),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._http = HostHTTP(endpoint, connect=self.limits.connect, read=self.limits.first_token)
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,17 +125,15 @@ class HostClient:
         answer = Answer(self.endpoint.where, info.engine, body, self._said, on_text)
         started = time.perf_counter()
         try:
-            content = msgspec.json.encode(body)
+            async with (
+                self._alone(),
+                self._errors(),
+                self._http.stream("POST", "/v1/chat/completions", body) as response,
+            ):
+                await self._check_answers(response, info, adapter)
+                await answer.read(response, self.limits)
         except UnicodeEncodeError as error:
             raise HostError("the text holds half of a surrogate pair, which no model can read: remove it") from error
-        kind = {"Content-Type": "application/json"}
-        async with (
-            self._alone(),
-            self._errors(),
-            self._http.stream("POST", "/v1/chat/completions", content=content, headers=kind) as response,
-        ):
-            await self._check_answers(response, info, adapter)
-            await answer.read(response, self.limits)
         return answer.generation(adapter, (time.perf_counter() - started) * 1000)
 
     @asynccontextmanager
@@ -200,7 +187,7 @@ class HostClient:
         """
         async with (
             self._errors(),
-            self._http.stream("POST", "/v1/load_lora_adapter", json={"lora_name": name, "lora_path": path}) as response,
+            self._http.stream("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path}) as response,
         ):
             try:
                 await self._check_status(response)
@@ -255,7 +242,7 @@ class HostClient:
     async def _json(
         self, method: str, path: str, body: Mapping[str, Any] | None, kind: type[hostwire.Shape]
     ) -> hostwire.Shape:
-        async with self._errors(), self._http.stream(method, path, json=body) as response:
+        async with self._errors(), self._http.stream(method, path, body) as response:
             await self._check_status(response)
             async with asyncio.timeout(self.limits.first_token):
                 raw = await read_capped(response, MAX_BODY_BYTES, self.endpoint.where + path)
@@ -311,12 +298,3 @@ class _NotFoundError(HostProtocolError):
 
 class _NoModelError(HostProtocolError):
     """The host has no such model, or no such adapter."""
-
-
-def _transport(endpoint: Endpoint) -> httpx2.AsyncBaseTransport:
-    """How to reach a host. No connection is kept: llama.cpp closes idle ones on its own clock, and a request
-    that meets such a close fails. A new connection to a local socket costs less than a token.
-    """
-    if endpoint.socket is None and urlsplit(endpoint.url or "").scheme == "https":
-        return httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_keepalive_connections=0), trust_env=False)
-    return PlainTransport(None if endpoint.socket is None else str(endpoint.socket))

@@ -73,24 +73,42 @@ def stdio(server: RedraftServer) -> int:
 
 
 def _fed_from(source: IO[bytes]) -> asyncio.StreamReader:
-    """A stream of what a thread reads from `source`, which may be a file or a console as well as a pipe.
+    """A stream of what comes from `source`, which may be a file or a console as well as a pipe.
 
-    One change of threads for all that has arrived. pygls' own reader takes three for each message, and under
-    load each of them waits for the interpreter's lock.
+    Where the event loop can watch it, it is read as soon as there is something, else (a file; Windows) by a thread,
+    with one change of threads for all that has arrived. pygls' own reader takes three for each message, and each of
+    them waits for the interpreter's lock.
     """
     loop, stream = asyncio.get_running_loop(), asyncio.StreamReader()
+    descriptor = source.fileno()
+
+    def arrived() -> None:
+        data = _read(descriptor)  # does not block: something is there, or the end
+        if data:
+            stream.feed_data(data)
+        else:
+            loop.remove_reader(descriptor)
+            stream.feed_eof()
 
     def read() -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            try:
-                while data := os.read(source.fileno(), CHUNK):
-                    loop.call_soon_threadsafe(stream.feed_data, data)
-            except OSError as error:
-                logger.warning("standard input cannot be read: %s", error)
+            while data := _read(descriptor):
+                loop.call_soon_threadsafe(stream.feed_data, data)
             loop.call_soon_threadsafe(stream.feed_eof)
 
-    Thread(target=read, name="stdin", daemon=True).start()
+    try:
+        loop.add_reader(descriptor, arrived)
+    except (NotImplementedError, OSError):
+        Thread(target=read, name="stdin", daemon=True).start()
     return stream
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, CHUNK)
+    except OSError as error:
+        logger.warning("standard input cannot be read: %s", error)
+        return b""
 
 
 def tcp(server: RedraftServer, port: int) -> int:

@@ -96,6 +96,7 @@ async def ghost_text_under_an_adapter_in_an_indented_line(it: Editor) -> None:
         item = await it.inline(uri)
         if item is not None:
             assert await it.command("redraft.reject", plain(item.command.arguments[0])) == {"rejected": True}
+            await it.settled()  # an offer is answered before it is recorded
             used.add(it.row(uri).arm)
         it.close(uri)
     assert "sft" in used

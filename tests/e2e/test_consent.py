@@ -254,8 +254,8 @@ async def test_a_secret_beside_ghost_text_is_blacked_out(bare: Path) -> None:
         script.text = " is kept safe."
         it.open(U, f"token {secret}\nThe token")
         assert await it.inline(U) is not None
+        await it.settled()
         [row] = it.rows()
         assert secret not in row.prompt
         assert script.host is not None
         assert secret.encode() not in b"".join(body for _, _, body in script.host.asked)
-        await until_async(lambda: it.rows(), "recorded all the same")

@@ -39,6 +39,7 @@ async def test_typed_through_then_accepted_by_the_items_command(home: Path) -> N
             assert again.insert_text == text
             assert again.range == it.range(U, len(BEGUN), len(BEGUN) + typed)
             assert again.command.arguments == item.command.arguments
+        await it.settled()
         [row] = it.rows()
         put_in(it, again)
         assert it.texts[U] == BEGUN + text

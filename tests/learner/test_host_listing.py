@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from learner.client import _transport
 from learner.endpoint import Endpoint, check
 from learner.exceptions import ConfigError, HostProtocolError
+from learner.host_http import transport
 from learner.host_listing import describe
 from learner.hostwire import Adapter, Model
 from learner.plain_http import PlainTransport
@@ -44,8 +44,8 @@ def test_an_adapter_is_never_the_base():
 @pytest.mark.parametrize("url", ["https://gpu", "HTTPS://gpu", "hTTps://gpu:1"])
 def test_what_is_to_be_hidden_is_never_plain(url):
     check(Endpoint(url=url, key="secret"))
-    assert isinstance(_transport(Endpoint(url=url)), httpx2.AsyncHTTPTransport)
-    assert isinstance(_transport(Endpoint(url="http://127.0.0.1:1")), PlainTransport)
+    assert isinstance(transport(Endpoint(url=url)), httpx2.AsyncHTTPTransport)
+    assert isinstance(transport(Endpoint(url="http://127.0.0.1:1")), PlainTransport)
 
 
 @pytest.mark.parametrize("url", [" https://gpu", "https://gpu\n", "https://g pu"])
