@@ -63,15 +63,17 @@ def paper_tokens(text: str) -> list[str]:
     last = next((i for i in range(len(pieces) - 1, -1, -1) if any(map(str.isalnum, pieces[i]))), None)
     if last is None or _MARK in text:
         return _split(text)
-    middle, known = pieces[:last], _pieces()
-    fresh = [piece for piece in dict.fromkeys(middle) if piece not in known]
-    start, *parts, end = _between(_split(_FENCE.join([first, *fresh, " ".join(pieces[last:])])))
-    new = dict(zip(fresh, parts, strict=True))
-    found = [*start, *chain.from_iterable(new[piece] if piece in new else known[piece] for piece in middle), *end]
-    if len(known) > _REMEMBERED:
-        _pieces.cache_clear()
-    known.update((piece, words) for piece, words in new.items() if len(piece) <= _LONGEST)
-    return found
+    end, known = " ".join(pieces[last:]), _pieces()
+    keys = [f" {first}", *pieces[:last], f"  {end}"]  # no piece begins with a space: what begins and ends differs
+    new: dict[str, list[str]] = {}
+    if fresh := [key for key in dict.fromkeys(keys) if key not in known]:
+        middle = [piece for piece in fresh if not piece.startswith(" ")]
+        parts = _between(_split(_FENCE.join([first, *middle, end])))
+        new = dict(zip([keys[0], *middle, keys[-1]], parts, strict=True))
+        if len(known) > _REMEMBERED:
+            _pieces.cache_clear()
+        known.update((key, words) for key, words in new.items() if len(key) <= _LONGEST)
+    return [*chain.from_iterable(new[key] if key in new else known[key] for key in keys)]
 
 
 _MARK = "redraftpiece"
