@@ -166,9 +166,9 @@ class Host:
     def _published(self) -> tuple[dict[str, str], frozenset[str]]:
         """Our live adapters, version ids by served name, and which of them are activated LoRAs.
 
-        None where the store cannot be read now.
+        Nothing where the store cannot be read now, and where no base is set up to train any.
         """
-        if not self._paths.database.exists():
+        if not self._paths.database.exists() or not model_files.prepared(self._paths):
             return {}, frozenset()
         try:
             base = model_files.current(self._paths, self._config)

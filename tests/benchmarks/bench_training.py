@@ -284,12 +284,17 @@ def matmul_peak() -> float:
 
 
 def sweep(work: Work) -> Iterator[tuple[str, float]]:
-    """trl's own settings for early_ensemble, seconds each: the reference before or beside training, batch or halves."""
-    for precompute in (True, False):
+    """Seconds of trl by its own settings: threads, the whole batch or halves, the reference before or beside."""
+    threads = torch.get_num_threads()
+    for count in (1, threads) if threads > 1 else (1,):
+        torch.set_num_threads(count)
         for micro in (BATCH, BATCH // 2):
-            when = "reference before" if precompute else "reference beside"
-            seconds, _ = train_trl(work, "early_ensemble", micro=micro, precompute=precompute)
-            yield f"{when}, {micro} at once", seconds
+            what = f"{count} thread(s), {micro} at once"
+            yield f"sft, {what}", train_trl(work, "sft", micro=micro)[0]
+            for precompute in (True, False):
+                seconds, _ = train_trl(work, "early_ensemble", micro=micro, precompute=precompute)
+                yield f"early_ensemble, {what}, reference {'before' if precompute else 'beside'}", seconds
+    torch.set_num_threads(threads)
 
 
 def prepared(count: int, epochs: int, form: AdapterForm, *, held: int = BATCH) -> Work:
