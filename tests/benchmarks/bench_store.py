@@ -18,21 +18,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import cycle
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from learner import bandit, cost, exchange
+from learner import bandit, cost, documents, exchange
 from learner.records import Decision, Message, Offer, Outcome, Prompt, SettledBy, Settlement, Task, new_id, now
 from learner.store import EDIT_COLUMNS, Store
 from tests.benchmarks.row import Row, share
 
-WORDS = "the quick brown fox jumps over the lazy dog and runs away from all of it"
-TEXT = ". ".join([WORDS] * 7)
-"""About 500 characters, a paragraph."""
-PROMPT = Prompt((Message("system", "Answer with the text itself."), Message("user", f"Make it shorter.\n\n{TEXT}")))
-KEPT = TEXT.replace("lazy", "sleepy", 2)
+PARAGRAPHS = 100
+"""How many different texts are offered and edited: what is remembered of their words is not there the first time."""
 SHORT = "The quick brown fox jumps over the lazy dog."
 """What the edits say that are there before: a million paragraphs would take minutes to write."""
 SMALL = 10_000
@@ -82,24 +81,32 @@ def fill(path: Path, rows: int) -> None:
         store.checkpoint(truncate=True)
 
 
-def record(store: Store, outcome: Outcome) -> None:
-    """One edit: its choice, its offer, its settlement."""
+@lru_cache(maxsize=1)
+def paragraphs() -> tuple[str, ...]:
+    """Real texts of about 75 words, 500 characters."""
+    texts = [text.body for text in documents.find(2 * PARAGRAPHS)]
+    return tuple(f"{one} {other}" for one, other in zip(texts[::2], texts[1::2], strict=True))
+
+
+def record(store: Store, outcome: Outcome, text: str) -> None:
+    """One edit of `text`: its choice, its offer, its settlement."""
     chosen = Decision(
         new_id(), Task.REWRITE, "base", None, 0.5, "thompson", "file:///bench.md", now(), now()
     )  # fmt: skip
     offer = Offer(
-        new_id(), chosen.id, now(), Task.REWRITE, "markdown", chosen.document, "file:///w", 1, (0, 0, 0, 0), PROMPT,
-        "1", TEXT, TEXT, "stop", 100, 100, 10.0, "base", None, "fp", "llama.cpp",
+        new_id(), chosen.id, now(), Task.REWRITE, "markdown", chosen.document, "file:///w", 1, (0, 0, 0, 0),
+        Prompt((Message("system", "Answer with the text itself."), Message("user", f"Make it shorter.\n\n{text}"))),
+        "1", text, text, "stop", 100, 100, 10.0, "base", None, "fp", "llama.cpp",
     )  # fmt: skip
     store.add_decision(chosen)
     store.add_offer(offer)
-    kept = TEXT if outcome is Outcome.ACCEPTED else KEPT
+    kept = text if outcome is Outcome.ACCEPTED else text.replace("e ", "e small ", 2)
     store.settle(Settlement(offer.id, outcome, SettledBy.QUIET, now(), kept=kept, kept_chars=len(kept)))
 
 
 def record_accepted(store: Store) -> None:
     """One edit that was accepted as it was offered."""
-    record(store, Outcome.ACCEPTED)
+    record(store, Outcome.ACCEPTED, paragraphs()[0])
 
 
 def bare_inserts(folder: Path, like: tuple[Any, ...], rows: int) -> list[float]:
@@ -165,7 +172,8 @@ def _measure(folder: Path, size: int) -> Iterator[Row]:
         bare = bare_inserts(folder, like, size)
         gc.collect()
         for outcome in (Outcome.ACCEPTED, Outcome.EDITED):
-            took = timed(lambda kind=outcome: record(store, kind), RECORDS)  # type: ignore[misc]
+            texts = cycle(paragraphs())
+            took = timed(lambda kind=outcome, of=texts: record(store, kind, next(of)), RECORDS)  # type: ignore[misc]
             for part, limit in ((0.5, None), (0.99, 2.0)):
                 what = f"record an edit ({outcome}) {at}, p{part * 100:.0f}"
                 yield Row.of(what, share(took, part), share(bare, part), limit, "ms", on="ours")
