@@ -76,7 +76,7 @@ def paper_tokens(text: str) -> list[str]:
     return [*chain.from_iterable(new[key] if key in new else known[key] for key in keys)]
 
 
-_MARK = "redraftpiece"
+_MARK = "\ue000"  # for private use; whoever uses it has the text split whole
 _FENCE = f" {_MARK} "
 _REMEMBERED, _LONGEST = 10_000, 40
 """How many pieces of text, and of how many characters at most: about 3 MB."""

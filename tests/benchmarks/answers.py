@@ -37,7 +37,6 @@ INSTRUCTIONS = (
 NOTES = (
     "launch moved to friday; tell the team; thank them for the work",
     "rain all week; trip to the lake is off; propose the museum instead; ask for votes",
-    "lost my keys on the bus; ask whether they were found; phone number at the end",
 )
 WORDS = 45, 75
 """Fewest and most in a text to rewrite."""

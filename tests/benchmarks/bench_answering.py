@@ -47,7 +47,7 @@ from tests.benchmarks.wire import Wire, served
 
 URI = "file:///bench.md"
 REWRITES = 12
-COMPARED = 4
+COMPARED = 3
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 NOISE = 0.1
 """Largest difference of a token's log-probability, in nats."""
@@ -150,7 +150,7 @@ def equality(base: BaseModel) -> Iterator[Row]:
 
 
 def rows() -> Iterator[Row]:
-    """All of it: two minutes on two quiet cores. Raises AssertionError where answers are not what they should be."""
+    """All of it: three minutes on two quiet cores. Raises AssertionError where answers are not what they should be."""
     base, _ = prepared_base()
     if base.folder is None or base.gguf is None:
         raise AdapterError("this base has no weights and no GGUF here")
@@ -166,7 +166,7 @@ def rows() -> Iterator[Row]:
             limit = 0.5 if share == 0.8 else None
             yield _row(f"rewrite, {share:.0%} copied ({len(near)} answers), a token", near, limit)
     yield _row("draft (nothing copied), a token", [one for one in found if one.case.instruction is None], 1.0)
-    some = sorted(rewritten, key=lambda one: -one.copied)[:2]
+    some = sorted(rewritten, key=lambda one: -one.copied)[:1]
     slow = fmean(torch_side.seconds_per_token(one.case.ask) for one in some)
     fast = fmean(one.ours for one in some)
     yield Row.of("rewrite, a token, against transformers.generate", 1e3 * fast, 1e3 * slow, 1 / 8, "ms")

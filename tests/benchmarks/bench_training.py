@@ -319,7 +319,7 @@ def compared(count: int = 8, epochs: int = 1, form: AdapterForm = AdapterForm.AL
     totals = [0.0] * 5
     with silence():
         work = prepared(count, epochs, form)
-        warmed = replace(work, rows=work.rows[:BATCH], settings=replace(work.settings, epochs=1))
+        warmed = replace(work, rows=work.rows[:1], settings=replace(work.settings, epochs=1))
         train_ours(warmed, "dpo")
         work.policy.reference.clear()
     peak = matmul_peak()

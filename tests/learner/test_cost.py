@@ -57,7 +57,7 @@ PIECES = [
     "``",
     "more'n",
     "wan",
-    "redraftpiece",
+    "\ue000",
 ]
 TROUBLE = st.lists(
     st.sampled_from([*"ab5.,:;'\"`()[]<>{}-*?!@#$%&\u2026\u2014\u00ab\u00bb\u201c \n\t\u00a0\x1c\r    ..\"'", *PIECES]),
