@@ -30,6 +30,7 @@ from tests.benchmarks import bench_training as bench
 from tests.benchmarks.row import Row
 
 CLOSE = 0.02
+EPOCHS = 2
 HELD = 12
 
 
@@ -56,8 +57,8 @@ def trained(work: bench.Work, name: str, rows: Sequence[Edit], target: Path, sta
 def rows(old: int = 24, new: int = 10, names: Sequence[str] = ("sft",)) -> Iterator[Row]:
     """A row per feedback type. Raises AssertionError where going on learns less."""
     with bench.silence():
-        work = bench.prepared(old + new, 3, AdapterForm.ALORA, held=HELD)
-    work = replace(work, settings=TrainSettings(tuple(names), epochs=3))
+        work = bench.prepared(old + new, EPOCHS, AdapterForm.ALORA, held=HELD)
+    work = replace(work, settings=TrainSettings(tuple(names), epochs=EPOCHS))
     known, fresh = work.rows[:old], work.rows[old:]
     replayed = Random(0).sample(list(known), min(old, max(LEAST_REPLAY, round(REPLAY * new))))
     for name in names:

@@ -46,7 +46,7 @@ from tests.benchmarks.row import Row
 from tests.benchmarks.wire import Wire, served
 
 URI = "file:///bench.md"
-REWRITES = 12
+REWRITES = 10
 COMPARED = 3
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 NOISE = 0.1

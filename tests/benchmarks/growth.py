@@ -153,7 +153,7 @@ def training_by_edits() -> Series:
     """An epoch of sft. Last, since torch slows all that comes after its import."""
     from tests.benchmarks.bench_training import epochs
 
-    sizes = (4, 8, 16)
+    sizes = (2, 4, 8)
     return Series("an epoch of sft", "edits", sizes, tuple(epochs(sizes)))
 
 
