@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed ## the whole loop: offer, keep, record, train, choose (about 14 minutes on 2 cores)
 	$(BIN)/learner demo --home build/demo --json build/demo.json
 
-test: $(VENV)/.installed lint ## every check, and every test but the slowest (about 13 minutes on 2 cores)
+test: $(VENV)/.installed lint ## every check, and every test but the slowest (about 14 minutes on 2 cores)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not slow and not nightly and not editors'
 
 test-slow: $(VENV)/.installed ## the slowest: the experiment in small, setups and trainings that are killed (5 minutes)

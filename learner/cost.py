@@ -21,6 +21,11 @@ from rapidfuzz.distance import Levenshtein
 _CJK = r"\u2e80-\u9fff\ua000-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003fffd"
 _TOKEN = re.compile(rf"\r\n|\r|\n| ?[{_CJK}]| ?[^\W_{_CJK}]+| ?(?:[^\w\s]|_)|\s", re.UNICODE)
 
+_MARK = "\ue000"  # for private use; whoever uses it has the text split whole
+_FENCE = f" {_MARK} "
+_REMEMBERED, _LONGEST = 10_000, 40
+"""How many pieces of text, and of how many characters at most: about 3 MB."""
+
 
 def tokens(text: str) -> list[str]:
     """Split without loss: `"".join(tokens(text)) == text`.
@@ -55,9 +60,9 @@ def warm() -> None:
 def paper_tokens(text: str) -> list[str]:
     """Word tokens as the paper counts them; needs no download.
 
-    NLTK's rules look no further than the next space, except those for the text's end. So what stands between
-    two spaces is split once and then remembered: most words come again, and NLTK's regular expressions are
-    what recording an edit would spend its time on.
+    NLTK's rules look no further than the next space, except those for a text's beginning and end. So what
+    stands between two spaces is split once and then remembered: most words come again, and NLTK's regular
+    expressions are what recording an edit would spend its time on.
     """
     first, *pieces = text.split(" ")
     last = next((i for i in range(len(pieces) - 1, -1, -1) if any(map(str.isalnum, pieces[i]))), None)
@@ -74,12 +79,6 @@ def paper_tokens(text: str) -> list[str]:
             _pieces.cache_clear()
         known.update((key, words) for key, words in new.items() if len(key) <= _LONGEST)
     return [*chain.from_iterable(new[key] if key in new else known[key] for key in keys)]
-
-
-_MARK = "\ue000"  # for private use; whoever uses it has the text split whole
-_FENCE = f" {_MARK} "
-_REMEMBERED, _LONGEST = 10_000, 40
-"""How many pieces of text, and of how many characters at most: about 3 MB."""
 
 
 @lru_cache(maxsize=1)

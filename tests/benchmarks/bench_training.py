@@ -188,7 +188,7 @@ def train_trl(
 ) -> tuple[float, dict[str, Any]]:
     """Seconds and the adapter's weights; `micro` edits at once, their reference before training or beside it.
 
-    The defaults are the quickest of `sweep`: half of a batch has less padding.
+    The defaults were the quickest in `sweep`; the others differ by little more than the noise (docs/performance.md).
     """
     feedback, settings = load(name), work.settings
     each = CANDIDATES if name == "rl" else 1
