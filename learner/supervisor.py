@@ -76,7 +76,6 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until idle or told to stop; leaves no file and no process behind."""
-        self._hear_signals()
         watched = time.monotonic()
         try:
             while not self._stopping:
@@ -110,6 +109,7 @@ class Supervisor:
 
     def _bring_up(self, arms: ArmSet) -> Engine:
         engine, left_out = start_engine(arms, self._config, socket_in(self._paths.runtime))
+        self._hear_signals()  # before anyone can find this host, and tell it to stop
         for name, why in left_out.items():
             _log(f"left out adapter {name} ({arms.files[name]}): {why}")
         self._generation += 1

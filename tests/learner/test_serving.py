@@ -294,6 +294,27 @@ def test_sigterm_is_a_clean_exit(home: Home) -> None:
     assert home.sockets() == []
 
 
+SIGNALLED = """
+import os, runpy, signal, sys
+from learner import supervisor
+publish = supervisor.write_private
+def and_signalled(path, body):
+    publish(path, body)
+    os.kill(os.getpid(), signal.SIGTERM)
+supervisor.write_private = and_signalled
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@POSIX
+def test_sigterm_in_the_moment_it_can_be_found_is_a_clean_exit_too(home: Home) -> None:
+    command = [sys.executable, "-c", SIGNALLED, *home.command[1:]]
+    assert subprocess.run(command, stderr=subprocess.DEVNULL, timeout=60, check=False).returncode == 0
+    assert not home.paths.host_file.exists()
+    assert home.sockets() == []
+
+
 def test_a_private_host_is_gone_afterwards(arms: ArmSet) -> None:
     before = {child.pid for child in psutil.Process().children()}
     with PrivateHost(one_adapter(arms, "a-1"), Config(slots=1, context=512)) as endpoint:
