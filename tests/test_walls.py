@@ -256,3 +256,21 @@ def test_a_command_answers_without_anything_heavy(trapped, script, target, given
     assert done.returncode == 0, done.stdout + done.stderr
     assert "AssertionError" not in done.stderr
     assert done.stdout
+
+
+COST = """
+import sys
+from learner.cost import cost
+assert cost("Don't go", "Do go") == 1 / 3
+assert not sys.__dict__.get("sprung_traps"), sys.sprung_traps
+import numpy
+assert sys.sprung_traps == ["numpy"], "numpy stays hidden from others"
+"""
+
+
+def test_the_cost_of_an_edit_loads_nothing_heavy_though_nltk_would(trapped):
+    done = run_trapped(trapped, "-c", COST)
+    assert "booby trap: numpy was loaded" in done.stderr
+    assert "AssertionError" not in done.stderr, done.stderr
+    plain = run_trapped(trapped, "-c", "import nltk, sys; print(sorted(set(sys.sprung_traps)))")
+    assert plain.stdout.strip() == "['numpy', 'scipy']"

@@ -1,4 +1,4 @@
-"""The language server's own time: a keystroke in a long document, and being ready. Peer: bare pygls."""
+"""The language server's own time: a keystroke in a long document, being ready, and memory. Peer: bare pygls."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 import tracemalloc
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from random import Random
 from statistics import median
 from time import perf_counter
@@ -18,11 +19,15 @@ from lsprotocol import types
 from pygls.lsp.client import LanguageClient
 from pygls.workspace import TextDocument
 
+from learner.store import Store
 from lsp_server.delta import Position
 from lsp_server.document import Document
 from lsp_server.kept import Tracker
 from lsp_server.span import Span
+from tests.benchmarks.bench_offers import OFFER, URI, Typist
+from tests.benchmarks.instant_host import instant_host
 from tests.benchmarks.row import Row, timed
+from tests.benchmarks.wire import served
 
 LINES = (10_000, 100_000)
 OPEN_OFFERS = 20
@@ -104,7 +109,24 @@ def ready() -> Iterator[Row]:
             peer.append(asyncio.run(_ready(["-c", BARE], home)))
             ours.append(asyncio.run(_ready(["-m", "lsp_server.cli"], home)))
     yield Row.of("redraft-lsp ready", median(s for s, _ in ours), median(s for s, _ in peer), 1.5, "s")
-    yield Row.of("redraft-lsp memory", median(m for _, m in ours), median(m for _, m in peer), 2.0, "MiB")
+    theirs = median(m for _, m in peer)
+    yield Row.of("redraft-lsp memory", median(m for _, m in ours), theirs, 2.0, "MiB")
+    yield Row.of("redraft-lsp memory once an edit is recorded", _memory_after_an_edit(), theirs, 2.0, "MiB")
+
+
+def _memory_after_an_edit() -> float:
+    """Resident MiB of a server that made an offer, saw it accepted letter by letter, and wrote down what it cost."""
+    with instant_host(OFFER) as host, tempfile.TemporaryDirectory(prefix="rd-") as home:
+        with served(["-m", "lsp_server.cli"], home, {"record": True, "host": {"url": host.url}}) as wire:
+            typist = Typist(wire, 100)
+            for typed in (" ", *OFFER):
+                typist.ask(typed)
+            wire.tell("textDocument/didClose", {"textDocument": {"uri": URI}})
+            wire.ask("workspace/executeCommand", {"command": "redraft.status"})  # answered once all is written
+            memory: float = psutil.Process(wire.process.pid).memory_info().rss / 2**20
+        with Store.open(Path(home) / "edits.db", read_only=True) as store:
+            assert store.read("SELECT count(*) FROM outcomes WHERE cost IS NOT NULL")[0][0], "no cost was recorded"
+    return memory
 
 
 def rows() -> Iterator[Row]:
