@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import socket
 from collections.abc import AsyncIterator, Iterator
-from typing import cast
+from typing import Any, cast
 
 import h11
 import httpx2
@@ -31,35 +33,62 @@ class PlainTransport(httpx2.AsyncBaseTransport):
         if request.url.scheme != "http":
             raise httpx2.UnsupportedProtocol(f"{request.url.scheme} is not spoken here: nothing was sent")
         seconds = request.extensions.get("timeout", {})
-        reader, writer = await self._connect(request.url, seconds.get("connect"))
+        body = _Body(await self._connect(request.url, seconds.get("connect")), seconds.get("read"))
         try:
-            body = _Body(reader, writer, seconds.get("read"))
             await body.send(request)
             head = await body.head()
             return httpx2.Response(head.status_code, headers=head.headers.raw_items(), stream=body, request=request)
         except BaseException:
-            writer.transport.abort()
+            await body.aclose()
             raise
 
-    async def _connect(
-        self, url: httpx2.URL, seconds: float | None
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self, url: httpx2.URL, seconds: float | None) -> socket.socket:
         try:
             async with asyncio.timeout(seconds):
                 if self._uds is not None:
-                    return await asyncio.open_unix_connection(self._uds)
-                return await asyncio.open_connection(url.host, url.port or 80)
+                    return await _connected(socket.AF_UNIX, self._uds)
+                return await _reached(url.host, url.port or 80)
         except TimeoutError as error:
             raise httpx2.ConnectTimeout("no connection in time") from error
         except OSError as error:
             raise httpx2.ConnectError(str(error)) from error
 
 
+async def _reached(host: str, port: int) -> socket.socket:
+    """A connection to the first address of `host` that takes one; a name is looked up, a number is not."""
+    with contextlib.suppress(ValueError):
+        version = ipaddress.ip_address(host).version
+        return await _connected(socket.AF_INET if version == 4 else socket.AF_INET6, (host, port))
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failures = []
+    for family, _, _, _, address in found:
+        try:
+            return await _connected(family, address)
+        except OSError as error:
+            failures.append(str(error))
+    raise OSError("; ".join(failures) or f"{host} has no address")
+
+
+async def _connected(family: int, address: str | tuple[Any, ...]) -> socket.socket:
+    """A socket that is connected, without asyncio's streams: they take three turns of the loop more."""
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        if family != getattr(socket, "AF_UNIX", None):
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(made, address)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
 class _Body(httpx2.AsyncByteStream):
     """The answer that comes over a connection; closing it closes the connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float | None) -> None:
-        self._reader, self._writer, self._seconds = reader, writer, seconds
+    def __init__(self, connection: socket.socket, seconds: float | None) -> None:
+        self._connection, self._seconds = connection, seconds
+        self._loop = asyncio.get_running_loop()
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=LONGEST_HEAD)
 
     async def send(self, request: httpx2.Request) -> None:
@@ -72,9 +101,8 @@ class _Body(httpx2.AsyncByteStream):
         with _as_httpx():
             sent = [self._http.send(event) or b"" for event in (head, h11.Data(content), h11.EndOfMessage())]
         with _as_httpx(), contextlib.suppress(ConnectionError):  # a host that refuses early says so before it closes
-            self._writer.write(b"".join(sent))
             async with asyncio.timeout(self._seconds):
-                await self._writer.drain()
+                await self._loop.sock_sendall(self._connection, b"".join(sent))
 
     async def head(self) -> h11.Response:
         """The status and the headers, past any 1xx."""
@@ -95,7 +123,7 @@ class _Body(httpx2.AsyncByteStream):
         with _as_httpx():
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 async with asyncio.timeout(self._seconds):
-                    data = await self._reader.read(PIECE)
+                    data = await self._loop.sock_recv(self._connection, PIECE)
                 if not data and self._http.their_state is h11.SEND_RESPONSE:
                     raise httpx2.RemoteProtocolError("Server disconnected without sending a response.")
                 self._http.receive_data(data)
@@ -103,7 +131,7 @@ class _Body(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         """Close the connection at once, though more may be on its way: that is how a host is told to stop."""
-        self._writer.transport.abort()
+        self._connection.close()
 
 
 @contextlib.contextmanager

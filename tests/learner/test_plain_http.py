@@ -94,3 +94,25 @@ async def test_silence_and_nobody_there() -> None:
         await httpx2.AsyncClient(transport=PlainTransport(), trust_env=False).get(url)
     with pytest.raises(httpx2.ConnectError):
         await httpx2.AsyncClient(transport=PlainTransport("/nowhere/at/all.sock"), trust_env=False).get("http://host")
+
+
+async def test_a_host_by_name_is_looked_up() -> None:
+    async with host(OK + b"Content-Length: 2\r\n\r\nhi") as url:
+        by_name = url.replace("127.0.0.1", "localhost")
+        assert by_name != url
+        async with httpx2.AsyncClient(transport=PlainTransport(), timeout=5, trust_env=False) as http:
+            assert (await http.get(by_name)).text == "hi"
+
+
+async def test_a_host_that_refuses_before_it_has_read_all_is_heard() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nless")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with httpx2.AsyncClient(transport=PlainTransport(), timeout=5, trust_env=False) as http:
+            answer = await http.post(f"http://127.0.0.1:{port}/", content=b"x" * (32 << 20))
+    assert (answer.status_code, answer.text) == (413, "less")
