@@ -26,6 +26,7 @@ MODULES = (
     "growth",
     "bench_training",
     "bench_again",
+    "bench_forms",
 )
 """Modules of this folder, each with a function `rows`. One is imported when its turn comes: torch slows all others."""
 

@@ -24,7 +24,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
@@ -64,7 +64,8 @@ EXTRA: dict[str, Any] = {}
 """More arguments for trl's trainers: on a GPU they are quickest with bf16=True."""
 CLOSE = 0.02
 """Largest relative difference of held-out losses."""
-LIMIT = 0.25
+GOAL = 0.2
+"""The floor is 0.25; on a GPU the goal is 0.25."""
 
 
 def edits(count: int, tokenizer: Any, invocation: Sequence[int], seed: int = 0) -> list[Row]:
@@ -319,9 +320,19 @@ def silence() -> Iterator[None]:
         yield
 
 
-def compared(count: int = 8, epochs: int = 1, form: AdapterForm = AdapterForm.ALORA) -> Iterator[Line]:
-    """One line per feedback type and the sum. Raises AssertionError where the two sides learn different things."""
-    totals = [0.0] * 5
+Peers = dict[str, tuple[float, float]]
+"""What trl took for each feedback type: seconds, and CPU seconds of all threads."""
+
+
+def compared(
+    count: int = 8, epochs: int = 1, form: AdapterForm = AdapterForm.ALORA, *, plain: Peers | None = None
+) -> Generator[Line, None, Peers]:
+    """One line per feedback type and the sum; what trl took. Raises AssertionError where they learn different things.
+
+    With `plain`, which trl took for plain LoRA, activated LoRA is compared with that, trl's default; trl trains
+    activated LoRA itself for sft only then, for the equality.
+    """
+    sums, peers = [0.0] * 3, Peers()
     with silence():
         work = prepared(count, epochs, form)
         warmed = replace(work, rows=work.rows[:1], settings=replace(work.settings, epochs=1))
@@ -329,22 +340,35 @@ def compared(count: int = 8, epochs: int = 1, form: AdapterForm = AdapterForm.AL
         work.policy.reference.clear()
     peak = matmul_peak()
     what = f"{form}, {count} edits, {epochs} epoch(s)"
+    beside = f"{what}, beside trl's plain LoRA"
     for name in TYPES:
         with silence():
             begun = process_time()
             ours, loss, _ = train_ours(work, name)
-            between = process_time()
-            peer, weights = train_trl(work, name)
-            cpu = (between - begun, process_time() - between)
-            theirs = judged(work, name, weights)
-        assert abs(loss - theirs) <= CLOSE * abs(theirs), f"{name}: held-out loss {loss}, trl's {theirs}"
+            cpu = process_time() - begun
         steps = flops(work, name)
-        figures = f"held-out loss {loss:.4f}, trl's {theirs:.4f}; {_figures(steps, ours, peak)}"
-        yield Line.of(f"training {name}, {what}; {figures}", ours, peer, None, "s")
-        totals = [a + b for a, b in zip(totals, (ours, peer, steps, *cpu), strict=True)]
-    ours, peer, steps, *cpu = totals
-    yield Line.of(f"training all four, {what}; {_figures(steps, ours, peak)}", ours, peer, LIMIT, "s")
-    yield Line.of(f"training all four, {what}, CPU seconds of all threads", cpu[0], cpu[1], LIMIT, "s")
+        figures = _figures(steps, ours, peak)
+        if plain is None or name == TYPES[0]:
+            with silence():
+                begun = process_time()
+                peer, weights = train_trl(work, name)
+                peers[name] = peer, process_time() - begun
+                theirs = judged(work, name, weights)
+            assert abs(loss - theirs) <= CLOSE * abs(theirs), f"{name}: held-out loss {loss}, trl's {theirs}"
+            losses = f"held-out loss {loss:.4f}, trl's {theirs:.4f}"
+            yield Line.of(f"training {name}, {what}; {losses}; {figures}", ours, peer, None, "s")
+        if plain is not None:
+            yield Line.of(f"training {name}, {beside}; {figures}", ours, plain[name][0], None, "s")
+        sums = [a + b for a, b in zip(sums, (ours, cpu, steps), strict=True)]
+    yield from _all_four(what, sums, peers, peak) if plain is None else _all_four(beside, sums, plain, peak)
+    return peers
+
+
+def _all_four(what: str, sums: Sequence[float], peers: Peers, peak: float) -> Iterator[Line]:
+    ours, cpu, steps = sums
+    seconds, theirs = (sum(column) for column in zip(*peers.values(), strict=True))
+    yield Line.of(f"training all four, {what}; {_figures(steps, ours, peak)}", ours, seconds, GOAL, "s")
+    yield Line.of(f"training all four, {what}, CPU seconds of all threads", cpu, theirs, None, "s")
 
 
 def _figures(operations: float, seconds: float, peak: float) -> str:
@@ -354,8 +378,8 @@ def _figures(operations: float, seconds: float, peak: float) -> str:
 
 def rows() -> Iterator[Line]:
     """Both forms of an adapter."""
-    for form in (AdapterForm.LORA, AdapterForm.ALORA):
-        yield from compared(form=form)
+    plain = yield from compared(form=AdapterForm.LORA)
+    yield from compared(plain=plain)
 
 
 def main() -> None:
