@@ -89,8 +89,9 @@ def answer_logprobs(
     longest = max(len(t.answer) for t in texts)
     places = torch.full((len(texts), longest), -1)
     jobs, count = [], 0
-    for numbers in _parts(texts, torch.get_num_threads() if device.type == "cpu" else 1):
-        forest = plant([texts[i] for i in numbers], after_prefixes=prefixes is not None)
+    after_prefixes = prefixes is not None
+    for numbers in _parts(texts, torch.get_num_threads() if device.type == "cpu" else 1, after_prefixes=after_prefixes):
+        forest = plant([texts[i] for i in numbers], after_prefixes=after_prefixes)
         before = [] if prefixes is None else prefixes.tensors(forest.prefixes)
         there = forest.places < len(forest.sources)
         places[numbers, : there.shape[1]] = torch.where(there, forest.places + count, -1)
@@ -104,14 +105,18 @@ def answer_logprobs(
     return torch.cat([found, found.new_zeros(1)])[places.to(device)], mask
 
 
-def _parts(texts: Sequence[Text], count: int) -> list[list[int]]:
-    """Numbers of the texts with an answer, in at most `count` parts of like length; a prompt's texts stay together."""
+def _parts(texts: Sequence[Text], count: int, *, after_prefixes: bool) -> list[list[int]]:
+    """Numbers of the texts with an answer, in at most `count` parts of like length; a prompt's texts stay together.
+
+    A prompt counts once, from where the pass begins: after its prefix, if that is known.
+    """
     groups: dict[tuple[tuple[int, ...], int], list[int]] = {}
     for i, text in enumerate(texts):
         if text.answer:
             groups.setdefault((text.prompt, text.start), []).append(i)
     held = list(groups.values())
-    costs = [sum(len(texts[i].answer) for i in group) for group in held]
+    begun = [len(prompt) - (start if after_prefixes else 0) for prompt, start in groups]
+    costs = [b + sum(len(texts[i].answer) for i in group) for b, group in zip(begun, held, strict=True)]
     return [[i for g in part for i in held[g]] for part in shares(costs, count)]
 
 
