@@ -13,7 +13,7 @@ import tomllib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import platformdirs
@@ -85,6 +85,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Your name on edits that you export; without one they bear a pseudonym."""
     people: Literal["shared", "own", "both"] = "shared"
     """Whose edits `learner train` learns from: everybody's, your own, or an adapter of each."""
+    keep_versions: Annotated[int, msgspec.Meta(ge=0)] = 3
+    """Replaced versions of each adapter whose weights stay, to go back to; a training removes older ones."""
     threads: int = 0
     """Threads of the model host; 0 leaves one core free, without which any other load slows it many times over."""
     slots: int = 4

@@ -282,6 +282,10 @@ def training(report: Mapping[str, Any], as_json: bool, *, to_err: bool = False) 
         words = [w for w in (a["error"], went_on, a["reason"], f"left out: {left}" if left else "") if w]
         for line in words:
             console.print(Text.assemble((f"{a['feedback']}: ", "bold"), line), soft_wrap=True)
+    if report.get("pruned"):
+        names = ", ".join(report["pruned"])
+        removed = f"Removed the weights of {names}: replaced long ago (`keep_versions` in config.toml: how many stay)."
+        console.print(Text(removed), soft_wrap=True)
     if not report["dry_run"]:
         console.print(Text("Proxy cost: how far its answers are from what you kept; 0 is the same."), soft_wrap=True)
 

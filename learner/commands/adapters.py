@@ -1,4 +1,4 @@
-"""`learner adapters`: list, show, promote, retire and publish adapters."""
+"""`learner adapters`: list, show, promote, retire, publish and prune adapters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _ids(context: click.Context, parameter: click.Parameter, typed: str) -> list
 @click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def adapters(context: click.Context) -> None:
-    """List, show, promote, retire and publish adapters.
+    """List, show, promote, retire, publish and prune adapters.
 
     \b
     Examples:
@@ -92,6 +92,11 @@ def _move(adapter: str, state: AdapterState, as_json: bool) -> None:
     with Store.open(paths.database, read_only=True) as store:  # makes no database where there is none
         found = registry.find(store, adapter)
     if state is AdapterState.SERVING:
+        if not Path(found.path).exists():
+            raise AdapterError(
+                f"the weights of {adapter} are gone: it was replaced long ago and pruned, or had learned from what was "
+                "forgotten. Promote another version (`learner adapters list --all`), or run `learner train`"
+            )
         base = model_files.current(paths, config.load())
         if found.base_fingerprint != base.fingerprint:
             raise AdapterError(
@@ -130,3 +135,46 @@ def adapters_retire(adapter: str, as_json: bool) -> None:
       learner adapters retire dpo-2
     """
     _move(adapter, AdapterState.RETIRED, as_json)
+
+
+@adapters.command("prune")
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    help="Replaced versions of each adapter that stay; default: the setting `keep_versions`, which is 3.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+@json_option
+@friendly
+def adapters_prune(keep: int | None, dry_run: bool, as_json: bool) -> None:
+    """Remove the weights of versions that were replaced long ago.
+
+    Every training does this. What serves, what is on trial and what was never judged stays; so does what is known of
+    the removed versions, but for which edits they saw: copies that you published elsewhere are not known to
+    `learner forget` then.
+
+    \b
+    Examples:
+      learner adapters prune --dry-run
+      learner adapters prune --keep 0
+    """
+    from filelock import FileLock, Timeout
+
+    from learner.forget import TRAINING_LOCK
+    from learner.pruning import prune
+    from learner.store import Store
+
+    paths = config.paths()
+    with Store.open(paths.database, read_only=True):  # makes no database where there is none
+        pass
+    keep = config.load().keep_versions if keep is None else keep
+    try:
+        with FileLock(paths.data / TRAINING_LOCK, timeout=0, mode=0o600), Store.open(paths.database) as store:
+            found = prune(store, paths.adapters, keep, dry_run=dry_run)
+    except Timeout as error:
+        raise AdapterError("a training runs, which prunes by itself: wait for it, or stop it") from error
+    what = ", ".join(found.versions) or "nothing"
+    words = f"{'Would remove' if dry_run else 'Removed'} the weights of {what} ({found.bytes / 1e6:.1f} MB)."
+    screen.say({"versions": list(found.versions), "bytes": found.bytes, "left": list(found.left)}, words, as_json)
+    if found.left:
+        raise AdapterError(f"not removed: {'; '.join(found.left)}")

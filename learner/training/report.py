@@ -48,7 +48,10 @@ class AdapterReport:
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What a training did. `held_out` counts the edits that were kept from it."""
+    """What a training did. `held_out` counts the edits that were kept from it.
+
+    `pruned` are the versions whose weights it removed, since they were replaced long ago (`learner.pruning`).
+    """
 
     run_id: str
     base: str
@@ -62,6 +65,7 @@ class TrainReport:
     base_untouched: float | None = None
     base_length_ratio: float | None = None
     adapters: tuple[AdapterReport, ...] = ()
+    pruned: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import tempfile
 import threading
@@ -24,6 +25,7 @@ from learner.config import Config, Paths, private_folder
 from learner.exceptions import ModelError, NothingToLearnError, RedraftError, TrainingError
 from learner.feedback import FeedbackType, Teaches, teaches, usable_edits
 from learner.models import BaseModel, Progress
+from learner.pruning import prune
 from learner.records import AdapterForm, Edit, Run, new_id, now
 from learner.store import Store
 from learner.training.leftovers import WORK_PREFIX, sweep
@@ -34,6 +36,8 @@ from learner.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from learner.training.session import Session
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ def train(
         registry.start_run(store, run)
         with tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=paths.adapters) as work:
             session = Session(store, base, settings, plan, run, paths, config, Path(work), progress, world)
-            return _recorded(store, run, session)
+            report = _recorded(store, run, session)
+        return replace(report, pruned=_pruned(store, paths, config))
 
 
 def train_along(base: BaseModel, world: World) -> None:
@@ -100,6 +105,18 @@ def train_along(base: BaseModel, world: World) -> None:
         from learner.training.follower import follow
 
         follow(base, world)
+
+
+def _pruned(store: Store, paths: Paths, config: Config) -> tuple[str, ...]:
+    """Remove the weights of versions that were replaced long ago; what that meets does not fail the training."""
+    try:
+        found = prune(store, paths.adapters, config.keep_versions)
+    except (RedraftError, OSError) as error:
+        logger.warning("old versions of adapters could not be removed: %s", error)
+        return ()
+    for words in found.left:
+        logger.warning("an old version of an adapter was not removed: %s", words)
+    return found.versions
 
 
 def _recorded(store: Store, run: Run, session: Session) -> TrainReport:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from learner.answer import MAX_BODY_BYTES
+from learner.config import Config
 from tests.benchmarks.users import (
     ASSUMED,
     BF16,
@@ -151,7 +152,8 @@ def storage() -> str:
             ("as Parquet, a year", *(size(x.stored(MEASURED.parquet)) for x in s)),
             ("adapters that serve", *(number(x.adapters) for x in s)),
             ("their weights, 8B, fp32", *(size(x.adapters * x.adapter_bytes(FP32)) for x in s)),
-            ("every version of a year, with GGUF", *(size(x.versions) for x in s)),
+            ("with the replaced versions that stay, and GGUF", *(size(x.held) for x in s)),
+            ("every version of a year, were none removed", *(size(x.versions) for x in s)),
         ]
     )
 
@@ -194,7 +196,8 @@ def alone() -> str:
             ("the engine, while one writes", f"{own_offer() * a.offers_an_hour / 3600:.1%} of the time"),
             ("`edits.db` after a year", size(Scale(1).stored(MEASURED.sqlite))),
             ("four adapters", size(adapters)),
-            ("every version of a year, with GGUF", size(adapters * 2 * year_of_versions())),
+            ("with the replaced versions that stay, and GGUF", size(adapters * 2 * (1 + Config().keep_versions))),
+            ("every version of a year, were none removed", size(adapters * 2 * year_of_versions())),
             (f"a training from scratch on {a.history} edits, all four types",
              f"{number(own_training(a.history))} CPU hours"),
             (f"going on after {a.new_edits} new ones, with as many old",

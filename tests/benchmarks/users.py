@@ -10,6 +10,8 @@ import json
 import math
 from dataclasses import dataclass
 
+from learner.config import Config
+
 DAYS = 365
 
 
@@ -206,8 +208,13 @@ class Scale:
 
     @property
     def versions(self) -> float:
-        """Bytes after a year, each version kept, its GGUF as large as its weights."""
+        """Bytes after a year, were each version kept, its GGUF as large as its weights."""
         return self.trainings * DAYS * self.a.types * 2 * self.adapter_bytes(FP32)
+
+    @property
+    def held(self) -> float:
+        """Bytes of the adapters that serve and of the replaced versions that stay, GGUF included."""
+        return self.adapters * (1 + Config().keep_versions) * 2 * self.adapter_bytes(FP32)
 
     @property
     def wanted(self) -> float:
@@ -278,7 +285,7 @@ def own_training(edits: float) -> float:
 
 
 def year_of_versions() -> float:
-    """Of one person, versions of one adapter: nothing deletes those that were replaced."""
+    """Of one person, versions of one adapter, those that were pruned too."""
     return year_of_edits() / ASSUMED.new_edits
 
 

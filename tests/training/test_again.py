@@ -10,11 +10,13 @@ from test_run import add_edit, fill, paths_of, run, settings
 
 from learner import registry
 from learner.adapter_files import WEIGHTS
+from learner.config import Config
 from learner.exceptions import AdapterError
 from learner.forget import forget
 from learner.records import AdapterState
 from learner.store import Store
 from learner.training.again import GROWTH, LEAST_REPLAY, RATE, GoingOn, going_on
+from learner.training.run import train
 
 FIRST, NEW = 30, 5
 
@@ -138,3 +140,18 @@ def test_the_rate_of_going_on_is_lower():
     slower = GoingOn("sft-1", Path(), frozenset(), frozenset(), frozenset(), 1).slowed
     assert slower(settings("sft", learning_rate=None)).rate_scale == RATE
     assert slower(settings("sft", learning_rate=0.1)).learning_rate == 0.1 * RATE
+
+
+def test_a_training_removes_what_was_replaced_long_ago(trained):
+    store, paths, base = trained
+    before = {a.id for a in registry.adapters(store) if Path(a.path).exists()}
+    for version in before:
+        registry.set_state(store, version, AdapterState.RETIRED)
+    report = train(
+        store, base, settings("sft"), progress=lambda words, share: None, paths=paths, config=Config(keep_versions=0)
+    )
+    assert report.ok, report
+    assert before <= set(report.pruned)
+    there = {a.id for a in registry.adapters(store) if Path(a.path).exists()}
+    assert there == ({report.adapters[0].adapter_id} - set(report.pruned))
+    assert {path.name for path in paths.adapters.iterdir()} == there
