@@ -80,8 +80,8 @@ def paper_tokens(text: str) -> list[str]:
     """Word tokens as the paper counts them; needs no download.
 
     NLTK's rules look no further than the next space, except those for a text's beginning and end. So what
-    stands between two spaces is split once and then remembered: most words come again, and NLTK's regular
-    expressions are what recording an edit would spend its time on.
+    stands between two spaces is split once and then remembered, words of letters only not even once: NLTK's
+    regular expressions are what recording an edit would spend its time on.
     """
     first, *pieces = text.split(" ")
     last = next((i for i in range(len(pieces) - 1, -1, -1) if any(map(str.isalnum, pieces[i]))), None)
@@ -91,13 +91,22 @@ def paper_tokens(text: str) -> list[str]:
     keys = [f" {first}", *pieces[:last], f"  {end}"]  # no piece begins with a space: what begins and ends differs
     new: dict[str, list[str]] = {}
     if fresh := [key for key in dict.fromkeys(keys) if key not in known]:
-        middle = [piece for piece in fresh if not piece.startswith(" ")]
+        known.update((word, [word]) for word in _whole(fresh))
+        middle = [piece for piece in fresh if not piece.startswith(" ") and piece not in known]
         parts = _between(_split(_FENCE.join([first, *middle, end])))
         new = dict(zip([keys[0], *middle, keys[-1]], parts, strict=True))
         if len(known) > _REMEMBERED:
             _pieces.cache_clear()
         known.update((key, words) for key, words in new.items() if len(key) <= _LONGEST)
     return [*chain.from_iterable(new[key] if key in new else known[key] for key in keys)]
+
+
+def _whole(pieces: list[str]) -> list[str]:
+    """Words of letters only that NLTK leaves whole: its rules for contractions are the only ones that split letters."""
+    words = [piece for piece in pieces if piece.isalpha() and len(piece) <= _LONGEST]
+    tokenizer, text = _word_tokenizer(), " ".join(["", *words, ""])
+    contracted = any(rule.search(text) for rule in (*tokenizer.CONTRACTIONS2, *tokenizer.CONTRACTIONS3))
+    return [] if contracted else words
 
 
 @lru_cache(maxsize=1)

@@ -43,6 +43,10 @@ def test_the_papers_cost_by_hand():
 
 
 PIECES = [
+    "cannot",
+    "Gonna ",
+    "wanna",
+    "naïve",
     "can",
     "not",
     "'s",
