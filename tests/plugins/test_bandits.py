@@ -2,14 +2,14 @@
 
 from collections import Counter
 from random import Random
-from statistics import mean, median
+from statistics import NormalDist, mean, median
 from time import perf_counter
 
 import pytest
 
 from learner.bandit import Arm, Context, Event, Evidence, choose, evidence, fold_all
 from learner.records import Task
-from plugins.bandits.thompson import DRAWS, Thompson, posterior
+from plugins.bandits.thompson import DRAWS, NORMAL, Thompson, posterior
 from plugins.bandits.ucb import UCB
 
 CONTEXT = Context(Task.DRAFT)
@@ -124,6 +124,17 @@ def test_thompson_keeps_playing_a_good_arm_with_answers_pending():
     bad = Evidence(Arm("base"), 20, 0.5, 0.4, 0, None)
     good = Evidence(Arm("sft"), 20, 0.1, 0.4, 5, None)
     assert Thompson().weigh(CONTEXT, [bad, good], Random(0))[1] > 0.95
+
+
+@pytest.mark.parametrize("count", [190, 198])  # draws of a Student-t, and of the normal that it is by then
+def test_thompson_weighs_by_the_posterior_of_much_evidence(count):
+    arms = [Evidence(Arm(name), count, loss, 4.0, 0, None) for name, loss in (("base", 0.30), ("sft", 0.29))]
+    (one, spread, a), (other, _, _) = (posterior(arm, 0.3) for arm in arms)
+    assert (a >= NORMAL) == (count == 198)
+    expected = NormalDist().cdf((one - other) / (spread * 2**0.5))
+    assert 0.65 < expected < 0.85
+    found = mean(Thompson().weigh(CONTEXT, arms, Random(seed))[1] for seed in range(100))
+    assert found == pytest.approx(expected, abs=0.02)  # 12,800 draws: 0.004
 
 
 def test_thompson_is_quick_enough_for_every_request():
