@@ -16,6 +16,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -28,7 +29,7 @@ from learner.config import Config
 from learner.cost import cost, cost_max
 from learner.demo.story import ANSWER_TOKENS, answer_all, prompts_of
 from learner.demo.writer import habit
-from learner.documents import Text, package_texts, shuffled
+from learner.documents import Text, library_texts, package_texts, shuffled
 from learner.feedback import load
 from learner.models import BaseModel
 from learner.prompt import answer_ids, prompt_ids
@@ -102,7 +103,7 @@ def rows(old: int = 24, new: int = 12, epochs: int = 3) -> Iterator[Row]:
     """The edit cost of activated LoRA, its peer plain LoRA's. Raises AssertionError where nothing was learnt."""
     base, _ = prepared_base()
     assert base.gguf is not None
-    texts = shuffled(package_texts(*WORDS), PER_SOURCE, 0)[: old + new]
+    texts = shuffled(chain(library_texts(*WORDS), package_texts(*WORDS)), PER_SOURCE, 0)[: old + new]
     assert len(texts) == old + new, f"{len(texts)} texts are installed here"
     arms, seconds = ArmSet(base.gguf, base.fingerprint, base.zero_adapter), dict[str, float]()
     offers = asyncio.run(_answers(arms, texts[:old]))

@@ -132,16 +132,19 @@ def _hidden(causal_lm: Any, forest: Forest, before: Sequence[Tensor], device: to
     model = causal_lm.model
     x = model.embed_tokens(forest.ids.to(device))
     attend = _attention(causal_lm, forest, before, x)
+    predicting, places = (found.to(device) for found in torch.unique(forest.sources, return_inverse=True))
     for number, layer in enumerate(model.layers):
         q, k, v, o, gate, up, down = map(Projection.of, _linears(layer))
         normed = rms_norm(x, layer.input_layernorm.weight, layer.input_layernorm.variance_epsilon)
         size = layer.self_attn.head_dim
         heads = [y.view(len(y), -1, size) for y in project(normed, (q, k, v))]
         mixed = attend(heads[0], heads[1], heads[2], number)
+        if number == len(model.layers) - 1:  # the others have been seen for the last time
+            mixed, x = mixed.index_select(0, predicting), x.index_select(0, predicting)
         (x,) = project(mixed, (o,), x)
         norm = layer.post_attention_layernorm
         (x,) = project(swiglu(*project(rms_norm(x, norm.weight, norm.variance_epsilon), (gate, up))), (down,), x)
-    found: Tensor = x[forest.sources.to(device)]
+    found: Tensor = x.index_select(0, places)
     return found
 
 
