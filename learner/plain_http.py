@@ -55,10 +55,16 @@ class PlainTransport(httpx2.AsyncBaseTransport):
 
 
 async def _reached(host: str, port: int) -> socket.socket:
-    """A connection to the first address of `host` that takes one; a name is looked up, a number is not."""
-    with contextlib.suppress(ValueError):
-        version = ipaddress.ip_address(host).version
-        return await _connected(socket.AF_INET if version == 4 else socket.AF_INET6, (host, port))
+    """A connection to `host`; a name is looked up, a number is not."""
+    try:
+        family = socket.AF_INET if ipaddress.ip_address(host).version == 4 else socket.AF_INET6
+    except ValueError:
+        return await _first_of(host, port)
+    return await _connected(family, (host, port))
+
+
+async def _first_of(host: str, port: int) -> socket.socket:
+    """A connection to the first address of the name `host` that takes one."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     failures = []
     for family, _, _, _, address in found:
