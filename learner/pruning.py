@@ -15,9 +15,6 @@ from learner import registry
 from learner.records import AdapterState, AdapterVersion
 from learner.store import Store
 
-HIDDEN = ".pruned-"
-"""Begins the name of a folder that is being removed; a training removes what is left of such."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
@@ -31,8 +28,8 @@ class Pruned:
 def prune(store: Store, adapters: Path, keep: int, *, dry_run: bool = False) -> Pruned:
     """Remove the weights of retired versions, but for the newest `keep` of each name and base.
 
-    `adapters` is the folder that they are in; what lies elsewhere, or is a link, is left alone. A process that is
-    killed here leaves whole versions, or a hidden folder that the next training removes.
+    `adapters` is the folder that they are in; what lies elsewhere, or is a link, is left alone. What a process that is
+    killed here leaves of a version is still known to `forget`, does not serve, and is removed by the next one.
     """
     gone, size, left = [], 0, []
     for version in _old(store, keep):
@@ -63,14 +60,12 @@ def _old(store: Store, keep: int) -> list[AdapterVersion]:
 
 def _remove(store: Store, version: AdapterVersion, folder: Path) -> bool:
     """Whether it was still retired, and is removed. Raises OSError where the folder cannot be."""
-    hidden = folder.with_name(HIDDEN + folder.name)
     with store.transaction() as db:  # nobody promotes it meanwhile
         sql = "SELECT 1 FROM adapters WHERE id = ? AND state = ?"
         if db.execute(sql, [version.id, AdapterState.RETIRED]).fetchone() is None:
             return False
-        folder.rename(hidden)
+        shutil.rmtree(folder)  # first: what is left of it must be known to have seen what is forgotten
         db.execute("DELETE FROM adapter_rows WHERE adapter_id = ?", [version.id])
-    shutil.rmtree(hidden)
     return True
 
 

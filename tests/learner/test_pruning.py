@@ -77,22 +77,27 @@ def test_the_newest_replaced_versions_stay_and_all_that_are_not_replaced(home: P
     assert there(home) == []
 
 
-def test_a_kill_at_any_point_leaves_whole_versions_or_hidden_ones(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("then", ["prune", "forget"])
+def test_what_a_kill_leaves_is_still_known_and_removed(home: Path, monkeypatch: pytest.MonkeyPatch, then: str) -> None:
+    def killed(path: Path) -> None:
+        (path / "adapter_model.safetensors").unlink()
+        raise KeyboardInterrupt
+
     with store_of(home) as store:
         folder = add(store, home, "sft")
-
-        def killed(path: Path) -> None:
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(pruning.shutil, "rmtree", killed)
-        with pytest.raises(KeyboardInterrupt):
-            prune(store, home / "adapters", 0)
-        assert there(home) == [f"{pruning.HIDDEN}sft-1"]  # which a training sweeps
-        assert store.read("SELECT * FROM adapter_rows") == []
-
-        monkeypatch.setattr(pruning.shutil, "rmtree", lambda path: None)
-        (home / "adapters" / f"{pruning.HIDDEN}sft-1").rename(folder)  # killed before the transaction ended
-        assert prune(store, home / "adapters", 0).versions == ("sft-1",)
+        (folder / "adapter.gguf").write_bytes(WEIGHTS)
+        with monkeypatch.context() as patched:
+            patched.setattr(pruning.shutil, "rmtree", killed)
+            with pytest.raises(KeyboardInterrupt):
+                prune(store, home / "adapters", 0)
+        assert [path.name for path in folder.iterdir()] == ["adapter.gguf"]
+        assert store.read("SELECT adapter_id FROM adapter_rows") == [("sft-1",)]
+        if then == "prune":
+            assert prune(store, home / "adapters", 0).versions == ("sft-1",)
+            assert store.read("SELECT adapter_id FROM adapter_rows") == []
+        else:
+            assert forget(store, everything=True).adapters_retired == ("sft-1",)
+    assert there(home) == []
 
 
 def test_what_lies_elsewhere_is_left_alone(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
